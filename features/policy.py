@@ -35,11 +35,45 @@ class Renewal(ConfigSection):
     """Rules for renewals: payment, price change and horizon (R1, R5)."""
 
     payment: Literal["auto", "required", "ignored"] = "auto"
-    """`required`: an unpaid follow-on is not a renewal. `auto`: required if any payment date is given."""
+    """`required`: an unpaid follow-on is not a renewal. `auto`: required of the terms from the day on from which at least
+    80 % of the terms carry a payment date."""
+    payment_days: int = Field(90, ge=0)
+    """A renewal may be paid until this many days after its start, and is pending until then (R1)."""
     routine_uplift: float = Field(0.10, ge=0)
     """If seats are missing, a rise of up to this share a year is a price change, the excess is up-sell."""
     horizon_days: int = Field(365, gt=0)
     """An account is observed while its main renewal is at most this many days away."""
+
+
+class Contracts(ConfigSection):
+    """Meaning of contract rows: what replaces what, renamed products, cancellations (R10, R12)."""
+
+    overlap: Literal["auto", "two", "replace", "stop"] = "auto"
+    """A further contract of a product that starts while another runs: `auto` replaces it if it ends later and is at
+    least as large, `two` never, `replace` always; `stop` stops the run if there is any."""
+    renamed_products: dict[str, str] = Field(default_factory=dict)
+    """New name of each renamed product, by its old name; may be a chain."""
+    cancelled_means: Literal["end", "request"] = "end"
+    """`cancelled_at` is the day on which the contract ended, or the day on which the customer asked to end it."""
+    complete_from: date | None = None
+    """Day from which the contracts are complete; empty: from the first start. A customer of that day is not new."""
+
+    @model_validator(mode="after")
+    def _check_rings(self) -> "Contracts":
+        for product in self.renamed_products:
+            seen, name = {product}, self.renamed_products[product]
+            while name in self.renamed_products and name not in seen:
+                seen.add(name)
+                name = self.renamed_products[name]
+            if name in seen:
+                raise ValueError(f"renamed_products: {product} is renamed to itself, through {name}")
+        return self
+
+    def current_product(self, name: str) -> str:
+        """Newest name of a product."""
+        while name in self.renamed_products:
+            name = self.renamed_products[name]
+        return name
 
 
 class Usage(ConfigSection):
@@ -149,6 +183,7 @@ class Policy(ConfigSection):
 
     grace: Grace = Grace()
     renewal: Renewal = Renewal()
+    contracts: Contracts = Contracts()
     usage: Usage = Usage()
     stakeholders: Stakeholders = Stakeholders()
     tickets: Tickets = Tickets()

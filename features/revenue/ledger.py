@@ -1,228 +1,575 @@
-"""Renewal ledger: the outcome of every contract, the roll-forward of recurring revenue, and expansions (R1 to R6).
+"""Renewal ledger: what became of every contract, recurring revenue rolled forward, and expansions (R1 to R15).
 
-All functions take contracts that contain only what was known before `known_until` (masked by `features.point_in_time`)
-and return Ibis expressions made of equality joins, filters, windows and group-bys, so that they run on every engine.
+One set of facts: `features.revenue.settlement` settles terms, what follows what, payments and mergers once, day by day,
+family of accounts by family; everything here is a view of it. The rows of the contracts may be versions
+(`features.revenue.contract_lines`), and only what was known before `told_on` counts.
 
-Terms used here:
+set       what the customer sees as one renewal: the contracts of an account with the same end.
+booked    an outcome counts in the month of its due day, or in the earliest month that was still open when the outcome
+          became known (R9): no final month ever changes.
 
-term      a contract that ran: its cancellation, if any, is after its start. It is *due* at the earlier of its end and
-          its cancellation, and *matures* the day after the grace has passed.
-settled   known (signed, or else started) and, where payment is required, paid. An unsettled term follows nothing.
-follows   is settled, of the same account and product, starts inside the grace of a due term and ends after it (R2).
-due group the terms of one account and product that are due on the same day: they are renewed together.
-replaces  takes the place of a due group, as seen on the day the new term starts: later knowledge cannot change it.
-home      the one due group that a new term mainly replaces: the nearest due. Its money is counted once, there.
-bundle    the due groups served from one home: a consolidated contract may replace groups of several due days.
-set       what the customer sees as one renewal: the contracts of an account with the same nominal end.
-
-Days are integers since 1970-01-01, money is integer cents of the reporting currency.
+Days are numbers since 1970-01-01 inside, dates in the tables; money is integer cents of the reporting currency.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from functools import cached_property
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.due_groups import (
-    add_bundles,
-    cross_sell_at_renewal,
-    due_group_changes,
-    extra_replaced_terms,
-    follow_on_holdings,
-    group_due_terms,
-    hide_pending_outcomes,
-    split_by_contract,
+from renewals.features.revenue.contract_lines import OPEN_END, Line, payments_from, read_lines
+from renewals.features.revenue.outcomes import (
+    OUTCOMES,
+    Entry,
+    RenewalSet,
+    booked_month_end,
+    final_entry,
+    pending_entry,
+    renewal_sets,
 )
-from renewals.features.revenue.expansions import (
-    EVENT_COLUMNS,
-    EVENT_TIME_TYPES,
-    cumulative_new_terms,
-    cumulative_old_terms,
-    find_purchases,
-    replacement_sizes,
-    replacing_terms,
-    upsell_events,
-)
-from renewals.features.revenue.roll_forward import (
-    assign_current_owner,
-    balances,
-    build_intervals,
-    movements,
-    sum_by_month,
-)
-from renewals.features.revenue.terms import (
-    FOLLOW_ON_COLUMNS,
-    allocate_follow_ons,
-    build_terms,
-    find_consolidated_terms,
-    find_successors,
-    match_terms,
-)
-from renewals.features.revenue.valuation import (
-    EPOCH,
-    ROUNDING_CENTS,
-    add_rate,
-    left_join_columns,
-    sum_cents,
-)
+from renewals.features.revenue.roll_forward import MONEY_COLUMNS, AccountMonth, RollForward, months_between
+from renewals.features.revenue.settlement import Merger, Settlement, SettlementRules, Term, month_end
+from renewals.features.revenue.states import StateLog
+from renewals.features.revenue.valuation import CHANGE_COLUMNS, Rates, day_date, day_number, read_rates
 
 Materialize = Callable[[ir.Table], ir.Table]
-"""Function applied to a table that is used several times: the identity, or one that stores it (`Table.cache`)."""
+"""Function applied to a table that is used several times: the identity, or one that stores it."""
+
+FOLLOW_ON_COLUMNS = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_known_at")
+EVENT_COLUMNS = ("account_id", "contract_id", "product", "kind", "happened_at", "known_at", "voided_at", "amount")
 
 
-def _return_unchanged(table: ir.Table) -> ir.Table:
-    return table
+@dataclass
+class FamilyStory:
+    """What is told of one family of accounts."""
 
-
-def payment_required(policy: Policy, has_payment_dates: bool) -> bool:
-    """True if a follow-on counts only once paid (R1); `auto` requires payment if any payment date is given."""
-    return policy.renewal.payment == "required" or (policy.renewal.payment == "auto" and has_payment_dates)
+    settlement: Settlement
+    entries: list[Entry]
+    sets: dict[int, RenewalSet]
+    months: list[AccountMonth]
+    states: StateLog
 
 
 @dataclass(frozen=True)
 class RenewalLedger:
-    """Contracts known before `known_until`, and the tables derived from them, each computed once."""
+    """The story of all contracts, as known before `told_on`, and its tables, each computed once.
+
+    Rows known on `known_until` or later are left out (default: `told_on`); time goes on until `told_on` without them.
+    """
 
     contracts: ir.Table
-    known_until: date
+    told_on: date
     policy: Policy
-    has_payment_dates: bool
     rates: ir.Table | None = None
     accounts: ir.Table | None = None
-    materialize: Materialize = _return_unchanged
-
-    @property
-    def requires_payment(self) -> bool:
-        """True if a follow-on counts only once paid."""
-        return payment_required(self.policy, self.has_payment_dates)
+    known_until: date | None = None
 
     @cached_property
-    def terms(self) -> ir.Table:
-        """Contracts that ran, one row per contract."""
-        return self.materialize(build_terms(self.contracts, self.policy, self.requires_payment))
+    def _id_types(self) -> dict[str, pa.DataType]:
+        schema = self.contracts.schema().to_pyarrow()
+        return {name: schema.field(name).type for name in ("contract_id", "account_id")}
 
     @cached_property
-    def term_matches(self) -> ir.Table:
-        """Pairs of an old term and a new term that follows or replaces it, one row per (old term, new term)."""
-        return self.materialize(match_terms(self.terms, self.accounts, self.policy))
+    def _lines(self) -> list[Line]:
+        return read_lines(self.contracts, day_number(self.known_until or self.told_on), self.policy)
 
     @cached_property
-    def allocations(self) -> ir.Table:
-        """New terms that follow or replace each due group, one row per (due group, new term)."""
-        return self.materialize(allocate_follow_ons(self.term_matches, self.terms))
+    def payments_from(self) -> date | None:
+        """First start of the terms of which payment is asked (R1); None if it is asked of none."""
+        first = payments_from(self._lines, self.policy, day_number(self.told_on))
+        return None if first is None else day_date(max(first, 0))
 
     @cached_property
-    def consolidated_terms(self) -> ir.Table:
-        """Old terms replaced by a follow-on of another due group, one row per old term."""
-        return self.materialize(find_consolidated_terms(self.term_matches))
+    def months(self) -> list[date]:
+        """Months from that of the first start, or from which the records are complete, to that of the day."""
+        if not self._lines:
+            return []
+        first = self.policy.contracts.complete_from or day_date(min(line.start for line in self._lines))
+        return list(months_between(first, self.told_on))
 
     @cached_property
-    def successors(self) -> ir.Table:
-        """The follow-on that continues each due group, one row per due group with a follow-on."""
-        return find_successors(self.allocations)
+    def _stories(self) -> list[FamilyStory]:
+        rules = SettlementRules(
+            self.policy,
+            read_rates(self.rates, self.policy.money.reporting_currency),
+            payments_from(self._lines, self.policy, day_number(self.told_on)),
+            day_number(self.told_on) - 1,
+        )
+        mergers = _read_mergers(self.accounts, day_number(self.known_until or self.told_on))
+        return [self._tell(lines, merged, rules) for lines, merged in _families(self._lines, mergers)]
 
-    @cached_property
-    def purchases(self) -> ir.Table:
-        """Terms of existing customers that replace nothing, one row per term."""
-        return self.materialize(find_purchases(self.terms, self.term_matches, self.policy))
+    def _tell(self, lines: Sequence[Line], mergers: Sequence[Merger], rules: SettlementRules) -> FamilyStory:
+        settlement = Settlement(lines, mergers, rules)
+        states = StateLog(settlement)
+        roll_forward = RollForward(settlement, self.months, self.policy.contracts.complete_from)
+        entries: list[Entry] = []
+        while (day := settlement.next_day()) is not None:
+            roll_forward.close_months_before(day)
+            settlement.settle_next_day()
+            states.update()
+            entries += [final_entry(settlement, term) for term in settlement.matured]
+        roll_forward.close_rest()
+        states.close()
+        entries += [pending_entry(settlement, term) for term in settlement.terms if _is_pending(settlement, term)]
+        return FamilyStory(settlement, entries, renewal_sets(settlement, entries), roll_forward.rows, states)
 
-    @cached_property
-    def due_terms(self) -> ir.Table:
-        """Terms with their amount at the rate of the due day, one row per contract."""
-        return self.materialize(self.add_amount(self.terms, "due"))
-
-    @cached_property
-    def due_groups(self) -> ir.Table:
-        """Amounts kept and changed of each due group, one row per due group."""
-        groups = self.materialize(group_due_terms(self.due_terms))
-        extra = self.add_amount(extra_replaced_terms(self.consolidated_terms, self.terms, groups, self.policy), "due")
-        old = self.materialize(add_bundles(groups, self.allocations, extra))
-        new = self.materialize(follow_on_holdings(self.add_amount(self.allocations.filter(_.claimed), "due")))
-        return self.materialize(due_group_changes(old, new, self.successors, self.policy))
+    # --- tables --------------------------------------------------------------------------------
 
     @cached_property
     def entries(self) -> ir.Table:
-        """Outcome and amounts of each contract that came due before `known_until`, one row per contract.
+        """Outcome and amounts of each contract that came due before `told_on`, one row per term.
 
-        Money is int64 cents of the reporting currency, both sides at the newest rate dated on or before the due date.
         For a renewed row `amount_kept = amount_due - contraction + min(0, price_change)`. Until `matured_at` the
         outcome is `pending` and the columns that depend on it are null, even if the follow-on is already known
-        (`follow_on_id`): otherwise the decided rows would contain early renewals but no losses.
+        (`follow_on_id`): otherwise the decided rows would contain early renewals but no losses. `booked_month` is the
+        month in whose rates and losses the outcome counts. A ramp is one row, with the id of its last step.
         """
-        sold = self.add_amount(cross_sell_at_renewal(self.purchases, self.due_terms, self.policy), "due")
-        sold = self.materialize(sold.group_by("term").agg(cross_sell=sum_cents(_.amount)))
-        rows = self.materialize(split_by_contract(self.due_terms, self.due_groups))
-        return self.materialize(
-            hide_pending_outcomes(left_join_columns(rows, sold, "term", "cross_sell"), self.known_until)
+        rows = (
+            _entry_row(story, entry, self.policy.money.reporting_currency)
+            for story in self._stories
+            for entry in story.entries
+        )
+        return self._table(rows, _entry_types(self._id_types))
+
+    @cached_property
+    def pairs(self) -> ir.Table:
+        """What continues what, with the rule that joined them, one row per (old contract, new contract)."""
+        rows = (
+            {
+                "account_id": story.settlement.account(pair.new),
+                "old_id": pair.old.line.contract_id,
+                "new_id": pair.new.line.contract_id,
+                "rule": pair.rule,
+                "kind": pair.kind,
+                "known_at": _instant(pair.known),
+            }
+            for story in self._stories
+            for pair in story.settlement.pairs
+            if pair.voided is None
+        )
+        ids = self._id_types
+        texts = {"rule": pa.string(), "kind": pa.string(), "known_at": pa.timestamp("us")}
+        return self._table(
+            rows,
+            {"account_id": ids["account_id"], "old_id": ids["contract_id"], "new_id": ids["contract_id"], **texts},
         )
 
     @cached_property
-    def revenue_intervals(self) -> ir.Table:
-        """Days [start_day, end_day) on which a contract counts as recurring revenue, one row per contract that ever
-        does.
-
-        A contract ends on the day its follow-on starts (early or late within the grace), or at its due date if it
-        churned; while pending it still counts. Where payment is required it starts once paid: from its start if paid
-        within the grace, otherwise from the day of payment.
-        """
-        yesterday = ibis.literal((self.known_until - EPOCH).days - 1, "int64")
-        newest = self.add_amount(self.terms.mutate(day=yesterday), "day")
-        intervals = build_intervals(
-            newest, self.term_matches, self.successors, self.known_until, self.policy, self.requires_payment
+    def overlaps(self) -> ir.Table:
+        """Contracts of one product that overlap without any other sign (R10 rule 6), one row per pair."""
+        rows = (
+            {
+                "account_id": story.settlement.account(new),
+                "old_id": old.line.contract_id,
+                "new_id": new.line.contract_id,
+                "starts": day_date(new.start),
+                "replaces": replaces,
+                "old_amount": old.holding(new.start, new.start, story.settlement.rules.rates).amount,
+                "new_amount": new.holding(new.start, new.start, story.settlement.rules.rates).amount,
+            }
+            for story in self._stories
+            for old, new, replaces in story.settlement.overlaps
         )
-        return self.materialize(assign_current_owner(intervals, self.term_matches))
-
-    def account_roll_forward(self, months: Sequence[date]) -> ir.Table:
-        """Movements of recurring revenue by month, one row per (month, account_id) with any revenue.
-
-        An account whose contract was continued by its parent's counts as the parent from the beginning: no loss.
-        """
-        return self.materialize(movements(self.materialize(balances(self.revenue_intervals, months)), self.policy))
-
-    def roll_forward(self, months: Sequence[date]) -> ir.Table:
-        """Roll-forward of recurring revenue, in cents at one rate per currency, one row per month.
-
-        opening + new + expansion + reactivation - contraction - churn = closing, and closing(m) = opening(m + 1).
-        `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises only: a discount is contraction).
-        """
-        return sum_by_month(self.account_roll_forward(months), months)
-
-    def follow_ons(self) -> ir.Table:
-        """Follow-on known so far of each contract, due or still running, one row per contract that has one."""
-        followed = self.terms.inner_join(self.successors, "due_group")
-        return followed.select("contract_id", "account_id", "product", "start_date", "end_date", *FOLLOW_ON_COLUMNS)
+        ids = self._id_types
+        types = {"account_id": ids["account_id"], "old_id": ids["contract_id"], "new_id": ids["contract_id"]}
+        amounts = {"old_amount": pa.int64(), "new_amount": pa.int64()}
+        return self._table(rows, {**types, "starts": pa.date32(), "replaces": pa.bool_(), **amounts})
 
     @cached_property
     def expansions(self) -> ir.Table:
         """Purchases of customers beyond what they had, one row per expansion event.
 
-        `kind` is `upsell` (a follow-on larger than what it replaces by more than its price, or a further term of a
-        running product) or `cross_sell` (a product the account never had, while another runs). It happened when the
-        term started and is known once that is settled. `voided_at` is set if it later turned out to be a replacement:
-        the old contract was cancelled after the new one had started.
+        `kind` is `upsell` (a follow-on larger than what it continues by more than its price, an amendment, or a further
+        term of a running product) or `cross_sell` (a product the account never had, while another runs). It happened
+        when the term started and is known once that is settled. `voided_at` is set if it later turned out to be a
+        replacement: the old contract was cancelled after the new one had started.
         """
-        purchases = self.add_amount(self.purchases, "start")
-        replacing = self.materialize(replacing_terms(self.term_matches, self.terms))
-        replaced = self.add_amount(cumulative_old_terms(replacing, self.terms, self.consolidated_terms), "day")
-        sizes = self.materialize(
-            replacement_sizes(replacing, replaced, self.add_amount(cumulative_new_terms(replacing), "day"))
+        rows = (
+            {
+                "account_id": purchase.account_id,
+                "contract_id": purchase.term.line.contract_id,
+                "product": purchase.product,
+                "kind": purchase.kind,
+                "happened_at": day_date(purchase.happened),
+                "known_at": _instant(purchase.known),
+                "voided_at": None if purchase.voided is None else _instant(purchase.voided),
+                "amount": purchase.amount,
+                "sold_by": purchase.term.version.sold_by,
+                "signed_at": purchase.term.version.signed_at,
+            }
+            for story in self._stories
+            for purchase in story.settlement.purchases
         )
-        upsells = upsell_events(sizes, self.policy)
-        events = (
-            purchases.select(*EVENT_COLUMNS)
-            .cast(EVENT_TIME_TYPES)
-            .union(upsells.select(*EVENT_COLUMNS).cast(EVENT_TIME_TYPES))
-        )
-        return self.materialize(events.filter(_.amount >= ROUNDING_CENTS))
+        return self._table(rows, _event_types(self._id_types))
 
-    def add_amount(self, table: ir.Table, day: str) -> ir.Table:
-        """Add `amount`: `arr` converted to cents of the reporting currency at the rate of column `day`."""
-        priced = add_rate(table, self.rates, self.policy.money.reporting_currency, day)
-        return priced.mutate(amount=(_.arr * _.rate * 100).round().cast("int64")).drop("rate")
+    @cached_property
+    def revenue_intervals(self) -> ir.Table:
+        """Days [start_day, end_day) on which a term counts as recurring revenue, as known now, one row per term."""
+        rows = (
+            {
+                "contract_id": term.line.contract_id,
+                "account_id": story.settlement.account(term),
+                "product": term.version.product,
+                "plan": term.version.plan,
+                "start_day": term.begin,
+                "end_day": story.settlement.revenue_end(term),
+                "amount": term.holding(term.start, story.settlement.day, story.settlement.rules.rates).amount,
+            }
+            for story in self._stories
+            for term in story.settlement.terms
+            if term.is_live and term.begin < story.settlement.revenue_end(term)
+        )
+        texts = {"product": pa.string(), "plan": pa.string()}
+        numbers = dict.fromkeys(("start_day", "end_day", "amount"), pa.int64())
+        return self._table(rows, {**self._id_types, **texts, **numbers})
+
+    @cached_property
+    def account_months(self) -> ir.Table:
+        """Movements of recurring revenue, one row per (month, account_id) with any revenue or customer.
+
+        opening + new + expansion + reactivation + contracted + paused + fx + correction - contraction - churn =
+        closing, and closing(m) = opening(m + 1). `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises
+        only: a discount is contraction). `lost` is 1 if the account was a customer and is none any more.
+        """
+        rows = (
+            {
+                "month": row.month,
+                "account_id": row.account_id,
+                **row.money,
+                "opening_plan": row.opening_plan,
+                "closing_plan": row.closing_plan,
+                "lost": int(row.is_lost),
+            }
+            for story in self._stories
+            for row in story.months
+        )
+        money = dict.fromkeys((*MONEY_COLUMNS, "lost"), pa.int64())
+        plans = {"opening_plan": pa.string(), "closing_plan": pa.string()}
+        return self._table(
+            rows, {"month": pa.date32(), "account_id": self._id_types["account_id"], **money, **plans}
+        )
+
+    def account_roll_forward(self, months: Sequence[date]) -> ir.Table:
+        """Rows of `account_months` for the given months."""
+        return self.account_months.filter(_.month.isin([ibis.literal(month, "date") for month in months]))
+
+    def roll_forward(self, months: Sequence[date]) -> ir.Table:
+        """Roll-forward of all accounts, one row per month, also for months without revenue."""
+        money = (*MONEY_COLUMNS, "lost")
+        sums = self.account_months.group_by("month").agg(**{name: _[name].sum().cast("int64") for name in money})
+        calendar = ibis.memtable([{"month": month} for month in months], schema={"month": "date"})
+        joined = calendar.left_join(sums, "month")
+        return joined.select("month", **{name: joined[name].fill_null(0) for name in money})
+
+    @cached_property
+    def term_states(self) -> ir.Table:
+        """Terms as known on each day, one row per (term, stretch of days without change).
+
+        A row holds for the days t with `seen_from <= t < seen_until` and rests on what was known before t.
+        """
+        rows = (
+            _state_row(offset + term.number, first, until, state)
+            for offset, story in self._numbered_stories()
+            for term, first, until, state in story.states.rows
+        )
+        return self._table(rows, _state_types(self._id_types))
+
+    @cached_property
+    def term_outcomes(self) -> ir.Table:
+        """Outcome of the renewal of each term, one row per term.
+
+        A term that was amended, or is a step of a ramp, has the outcome of the term that took its place.
+        """
+        rows = (row for offset, story in self._numbered_stories() for row in _outcome_rows(offset, story))
+        flags = {"renewed": pa.int8(), "rolling": pa.bool_()}
+        return self._table(rows, {"term": pa.int64(), **flags, "matured_at": pa.timestamp("us")})
+
+    def follow_ons(self) -> ir.Table:
+        """Follow-on known so far of each contract, due or still running, one row per contract that has one."""
+        rows = (
+            {
+                "contract_id": pair.old.line.contract_id,
+                "account_id": story.settlement.account(pair.old),
+                "follow_on_id": pair.new.line.contract_id,
+                "follow_on_start": day_date(pair.new.start),
+            }
+            for story in self._stories
+            for pair in story.settlement.pairs
+            if pair.voided is None and pair.kind == "renewal"
+        )
+        types = {**self._id_types, "follow_on_id": self._id_types["contract_id"], "follow_on_start": pa.date32()}
+        return self._table(rows, types)
+
+    def _numbered_stories(self) -> Iterator[tuple[int, FamilyStory]]:
+        """Stories with the number of the first term of each, so that terms have numbers of their own."""
+        offset = 0
+        for story in self._stories:
+            yield offset, story
+            offset += len(story.settlement.terms)
+
+    def _table(self, rows: Iterable[dict[str, Any]], types: dict[str, pa.DataType]) -> ir.Table:
+        return ibis.memtable(pa.Table.from_pylist(list(rows), schema=pa.schema(list(types.items()))))
+
+
+def renewals(entries: ir.Table) -> ir.Table:
+    """Outcome and amounts of each renewal (set of contracts), one row per (account_id, end_date).
+
+    A set is renewed if any of its contracts was; null until all of them matured. If contracts with this end are booked
+    after the set matured, they form a further row with the `known_at` of their first contract, so that the first
+    outcome never changes. `due_at` is the last day on which one of its contracts that came due so far ended;
+    `amount_renewed` is the amount due of the contracts that were bought again, at any price. Rolling contracts are in
+    no set (R15), and neither is a contract that became known only after it had matured.
+    """
+    null = ibis.null("int64")
+    return (
+        entries.filter(_.set_known_at.notnull())
+        .group_by("account_id", "end_date", known_at=_.set_known_at)
+        .agg(
+            plan=_.plan.max(),
+            closed=_.set_closed.all(),
+            renewed=_.renewed.max(),
+            contracts=_.count(),
+            amount_due=_sum(_.amount_due),
+            amount_renewed=_sum(_.amount_due, _.renewed == 1).fill_null(0),
+            **{name: _sum(_[name]) for name in CHANGE_COLUMNS},
+            due_at=_.due_at.max(),
+            matured_at=_.set_matured_at.max(),
+            booked_month=_.booked_month.max(),
+        )
+        .mutate(
+            **{name: _.closed.ifelse(_[name], null) for name in ("renewed", "amount_renewed", *CHANGE_COLUMNS)},
+            booked_month=_.closed.ifelse(_.booked_month, ibis.null("date")),
+        )
+        .mutate(renewed=_.renewed.cast("int8"), outcome=_set_outcome(_.closed, _.renewed == 1))
+        .drop("closed")
+    )
+
+
+def _set_outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
+    from renewals.features.revenue.valuation import ROUNDING_CENTS
+
+    balance = _.upsell + _.cross_sell - (_.amount_due - _.amount_kept)
+    return ibis.cases(
+        (~decided, OUTCOMES[4]),
+        (~renewed, OUTCOMES[3]),
+        (balance >= ROUNDING_CENTS, OUTCOMES[1]),
+        (balance <= -ROUNDING_CENTS, OUTCOMES[2]),
+        else_=OUTCOMES[0],
+    )
+
+
+def _sum(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
+    """Sum of cents as int64; without the casts, engines widen it to a decimal."""
+    return cents.sum(where=where).cast("decimal(18, 0)").cast("int64")
+
+
+# --- families ----------------------------------------------------------------------------------
+
+
+def _read_mergers(accounts: ir.Table | None, known_until: int) -> list[Merger]:
+    """Mergers known before a day; an account names its heir in `merged_into_account_id`."""
+    if accounts is None or "merged_into_account_id" not in accounts.columns:
+        return []
+    optional = [name for name in ("merged_at", "recorded_at", "created_at") if name in accounts.columns]
+    merged = accounts.filter(
+        _.merged_into_account_id.notnull(), _.merged_into_account_id != _.account_id.cast(_.merged_into_account_id.type())
+    )
+    rows = merged.select("account_id", "merged_into_account_id", *optional).to_pyarrow().to_pylist()
+    mergers = []
+    for row in rows:
+        times = {name: None if row.get(name) is None else day_number(row[name]) for name in optional}
+        recorded = times.get("recorded_at")
+        if recorded is None:
+            recorded = times.get("created_at")
+        at = times.get("merged_at")
+        day = at if at is not None else recorded if recorded is not None else 0
+        known = max(day, recorded if recorded is not None else day)
+        if known < known_until:
+            mergers.append(Merger(row["account_id"], row["merged_into_account_id"], day, known))
+    return sorted(mergers, key=lambda merger: (merger.known, merger.merged, str(merger.account_id)))
+
+
+def _families(lines: Sequence[Line], mergers: Sequence[Merger]) -> Iterator[tuple[list[Line], list[Merger]]]:
+    """Lines and mergers of the accounts that belong together: merged, or joined by the ids of their contracts."""
+    parent: dict[Hashable, Hashable] = {}
+
+    def root(key: Hashable) -> Hashable:
+        found = key
+        while (above := parent.get(found, found)) != found:
+            found = above
+        while parent.get(key, key) != found:
+            parent[key], key = found, parent[key]
+        return found
+
+    def join(left: Hashable, right: Hashable) -> None:
+        parent[root(left)] = root(right)
+
+    for merger in mergers:
+        join(("account", merger.account_id), ("account", merger.heir_id))
+    for line in lines:
+        account = ("account", line.versions[0].account_id)
+        join(("contract", line.contract_id), account)
+        for version in line.versions:
+            join(("account", version.account_id), account)
+            if version.replaces is not None:
+                join(("contract", version.replaces), account)
+            if version.subscription is not None:
+                join(("subscription", version.subscription), account)
+    grouped: dict[Hashable, tuple[list[Line], list[Merger]]] = defaultdict(lambda: ([], []))
+    for line in lines:
+        grouped[root(("account", line.versions[0].account_id))][0].append(line)
+    for merger in mergers:
+        key = root(("account", merger.account_id))
+        if key in grouped:
+            grouped[key][1].append(merger)
+    yield from grouped.values()
+
+
+def _is_pending(settlement: Settlement, term: Term) -> bool:
+    due = settlement.due(term)
+    return term.final is None and term.is_live and due is not None and due <= settlement.rules.last_day
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def _instant(day: int) -> datetime:
+    return datetime.combine(day_date(day), time())
+
+
+def _end_date(day: int) -> date | None:
+    return None if day >= OPEN_END else day_date(day)
+
+
+def _entry_row(story: FamilyStory, entry: Entry, reporting_currency: str) -> dict[str, Any]:
+    settlement, term = story.settlement, entry.term
+    first = settlement.first_step(term)
+    found, follow_on, version = story.sets.get(term.number), entry.follow_on, term.version
+    reason_known = version.loss_recorded is None or version.loss_recorded <= settlement.rules.last_day
+    booked = None
+    if entry.renewed is not None:
+        booked = day_date(booked_month_end(settlement, entry)).replace(day=1)
+    return {
+        "contract_id": term.line.contract_id,
+        "account_id": entry.account_id,
+        "product": version.product,
+        "plan": version.plan,
+        "start_date": day_date(first.start),
+        "end_date": _end_date(term.end),
+        "due_at": day_date(entry.due),
+        "currency": version.currency or reporting_currency,
+        "outcome": entry.outcome,
+        "renewed": entry.renewed,
+        "rule": entry.rule,
+        "follow_on_id": None if follow_on is None else follow_on.line.contract_id,
+        "follow_on_start": None if follow_on is None else day_date(follow_on.start),
+        "follow_on_end": None if follow_on is None else _end_date(follow_on.end),
+        "follow_on_known_at": None if follow_on is None else _instant(follow_on.known),
+        "amount_due": entry.amount_due,
+        **entry.changes,
+        "known_at": _instant(first.known),
+        "matured_at": _instant(entry.matured),
+        "booked_month": booked,
+        "rolling": settlement.is_rolling(term),
+        "loss_reason": version.loss_reason if entry.renewed == 0 and reason_known else None,
+        "lost_to": version.lost_to if entry.renewed == 0 and reason_known else None,
+        "sold_by": version.sold_by,
+        "set_known_at": None if found is None else _instant(found.known),
+        "set_matured_at": None if found is None else _instant(found.matured),
+        "set_closed": None if found is None else found.is_closed,
+    }
+
+
+def _entry_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
+    text, day, instant, money = pa.string(), pa.date32(), pa.timestamp("us"), pa.int64()
+    return {
+        **ids,
+        **dict.fromkeys(("product", "plan"), text),
+        **dict.fromkeys(("start_date", "end_date", "due_at"), day),
+        **dict.fromkeys(("currency", "outcome"), text),
+        "renewed": pa.int8(),
+        "rule": text,
+        "follow_on_id": ids["contract_id"],
+        "follow_on_start": day,
+        "follow_on_end": day,
+        "follow_on_known_at": instant,
+        **dict.fromkeys(("amount_due", *CHANGE_COLUMNS), money),
+        **dict.fromkeys(("known_at", "matured_at"), instant),
+        "booked_month": day,
+        "rolling": pa.bool_(),
+        **dict.fromkeys(("loss_reason", "lost_to", "sold_by"), text),
+        **dict.fromkeys(("set_known_at", "set_matured_at"), instant),
+        "set_closed": pa.bool_(),
+    }
+
+
+def _event_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
+    texts = {"product": pa.string(), "kind": pa.string()}
+    times = {"happened_at": pa.date32(), "known_at": pa.timestamp("us"), "voided_at": pa.timestamp("us")}
+    order = {"account_id": ids["account_id"], "contract_id": ids["contract_id"], **texts, **times}
+    return {**order, "amount": pa.int64(), "sold_by": pa.string(), "signed_at": pa.timestamp("us")}
+
+
+def _state_row(number: int, first: int, until: int | None, state: Any) -> dict[str, Any]:
+    dates = {name: _end_date(getattr(state, name)) for name in ("start_date", "end_date", "renewal_date")}
+    days = {
+        name: None if (day := getattr(state, name)) is None else day_date(day)
+        for name in ("notice_given", "replaced_at")
+    }
+    last = OPEN_END if until is None else until
+    return {"term": number, "seen_from": first, "seen_until": last, **state._asdict(), **dates, **days}
+
+
+def _state_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
+    text, day, instant = pa.string(), pa.date32(), pa.timestamp("us")
+    return {
+        "term": pa.int64(),
+        "seen_from": pa.int32(),
+        "seen_until": pa.int32(),
+        "account_id": ids["account_id"],
+        "contract_id": ids["contract_id"],
+        **dict.fromkeys(("product", "plan"), text),
+        **dict.fromkeys(("start_date", "end_date", "renewal_date"), day),
+        "arr": pa.float64(),
+        "currency": text,
+        "seats": pa.int64(),
+        "auto_renew": pa.bool_(),
+        **dict.fromkeys(("signed_at", "paid_at", "cancelled_at"), instant),
+        "notice_days": pa.int64(),
+        "notice_given": day,
+        "replaced_at": day,
+        "signed_ahead": pa.bool_(),
+        "rolling": pa.bool_(),
+    }
+
+
+def _outcome_rows(offset: int, story: FamilyStory) -> Iterator[dict[str, Any]]:
+    settlement = story.settlement
+    entries = {entry.term.number: entry for entry in story.entries}
+    for term in settlement.terms:
+        if not term.is_live:
+            continue
+        last = _continuation(term)
+        entry = entries.get(last.number)
+        yield {
+            "term": offset + term.number,
+            "renewed": None if entry is None else entry.renewed,
+            "rolling": settlement.is_rolling(last),
+            "matured_at": None if entry is None else _instant(entry.matured),
+        }
+
+
+def _continuation(term: Term) -> Term:
+    """The term that took the place of one that is never due itself."""
+    while places := [pair.new for pair in term.new_pairs if pair.kind != "renewal"]:
+        term = max(places, key=lambda new: (new.end, new.number))
+    return term

@@ -1,142 +1,335 @@
-"""Roll-forward of recurring revenue from one month's end to the next."""
+"""Roll-forward of recurring revenue from one month's end to the next, by account (R9).
+
+A month is final once the grace after its last day has passed. What it closes with is what ran or was pending on its
+last day, as known when it became final, at that day's exchange rates; the next month opens with that. What was recorded
+later about a final month moves the earliest month that is still open, as `correction`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
 
-import ibis
-import ibis.expr.types as ir
-from ibis import _
-
-from renewals.features.policy import Policy
-from renewals.features.revenue.expansions import EXPANSION_COLUMNS
+from renewals.features.revenue.settlement import Settlement, Term, month_end
 from renewals.features.revenue.valuation import (
-    EPOCH,
-    Holdings,
+    DAYS_PER_YEAR,
+    Holding,
+    day_date,
+    day_number,
     decompose_change,
-    left_join_columns,
-    positive_part,
-    sum_cents,
-    total_seats,
+    total,
 )
 
-MOVEMENT_COLUMNS = ("opening", "new", "expansion", "reactivation", "contraction", "churn", "closing")
+EXPANSION_COLUMNS = ("upsell", "cross_sell", "price")
+MOVEMENT_COLUMNS = (
+    *("opening", "new", "expansion", "reactivation", "contracted", "paused", "fx", "correction"),
+    *("contraction", "churn", "closing"),
+)
+MONEY_COLUMNS = (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)
+GAIN_COLUMNS = ("new", "expansion", "reactivation", "contracted", "paused", "fx", "correction")
+"""Movements added to the opening; `contracted`, `paused`, `fx` and `correction` may be negative."""
+LOSS_COLUMNS = ("contraction", "churn")
 
 
-def build_intervals(
-    newest: ir.Table,
-    term_matches: ir.Table,
-    successors: ir.Table,
-    known_until: date,
-    policy: Policy,
-    requires_payment: bool,
-) -> ir.Table:
-    """Add `start_day` and `end_day`: the days of recurring revenue of each term; one row per term with any."""
-    after = policy.grace.after_days
-    followers = term_matches.filter(_.follows).select(term=_.new, following=ibis.literal(True)).distinct()
-    terms = left_join_columns(
-        left_join_columns(newest, followers, "term", "following"),
-        successors,
-        "due_group",
-        "continued",
-        "follow_on_start",
-    )
-    in_time = _.following.fill_null(False) | (_.paid <= _.start + after)
-    begin = in_time.ifelse(_.start, _.paid) if requires_payment else _.start
-    undecided = _.follow_on_start.isnull() & (_.due + after >= (known_until - EPOCH).days)
-    until = (_.continued > _.start).ifelse(_.continued, undecided.ifelse(_.due + after + 1, _.due))
-    return terms.mutate(start_day=begin, end_day=until).filter(_.start_day < _.end_day)
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A term that counts on the last day of a month."""
+
+    term: Term
+    account_id: Any
+    chain: int
+    holding: Holding
+    is_paused: bool
 
 
-def assign_current_owner(intervals: ir.Table, term_matches: ir.Table) -> ir.Table:
-    """Assign each interval to the account that owns it now, after mergers, one row per interval.
+@dataclass
+class AccountMonth:
+    """Movements of the recurring revenue of an account in a month, in cents."""
 
-    `account_since` and `product_since` are the first days on which the account and its product have revenue.
-    """
-    parents = term_matches.filter(_.merged & _.follows).group_by("account_id").agg(owner=_.owner.min())
-    paying = _.amount > 0
-    since = paying.ifelse(_.start_day, ibis.null("int64")).min()
-    return (
-        left_join_columns(intervals, parents, "account_id", "owner")
-        .mutate(account_id=_.owner.coalesce(_.account_id))
-        .mutate(
-            account_since=since.over(group_by="account_id"),
-            product_since=since.over(group_by=["account_id", "product"]),
-        )
-        .select(
-            *("contract_id", "account_id", "product", "plan", "seats", "years", "term"),
-            *("start_day", "end_day", "amount", "account_since", "product_since"),
-        )
-    )
+    account_id: Any
+    month: date
+    money: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MONEY_COLUMNS, 0))
+    opening_plan: str | None = None
+    closing_plan: str | None = None
+    was_customer: bool = False
+    is_customer: bool = False
+    is_lost: bool = False
+    """True if a customer of the opening has nothing running, pending or paused at the closing, here or at its heir."""
 
 
-def _month_edges(months: Sequence[date]) -> ir.Table:
-    """Last day before each month and last day of it, one row per (month, opens)."""
-    rows = [
-        {"month": month, "opens": opens, "first": (month - EPOCH).days, "day": (first - EPOCH).days - 1}
-        for month in months
-        for opens, first in ((True, month), (False, (month.replace(day=1) + timedelta(days=32)).replace(day=1)))
-    ]
-    return ibis.memtable(rows, schema={"month": "date", "opens": "boolean", "first": "int64", "day": "int64"})
+class RollForward:
+    """Closes the months of one family while it is settled."""
+
+    def __init__(self, settlement: Settlement, months: Sequence[date], first_account: date | None) -> None:
+        """`months` are consecutive; before `first_account` nothing is known, so that no customer of it is new."""
+        self._settlement = settlement
+        self._months = list(months)
+        self._next = 0
+        self._closed: dict[Any, int] | None = None
+        self._closed_terms: dict[int, Held] = {}
+        self._records_from = None if first_account is None else day_number(first_account)
+        self.rows: list[AccountMonth] = []
+
+    def close_months_before(self, day: int) -> None:
+        """Close the months that became final before something was decided on `day`."""
+        while self._next < len(self._months):
+            final = month_end(day_number(self._months[self._next])) + self._settlement.rules.after_days
+            if final >= day:
+                return
+            self._close(final)
+
+    def close_rest(self) -> None:
+        """Close the months that are not final yet, by what is known now."""
+        while self._next < len(self._months):
+            self._close(self._settlement.rules.last_day)
+
+    def _close(self, known: int) -> None:
+        settlement = self._settlement
+        month = self._months[self._next]
+        self._next += 1
+        settlement.day = max(settlement.day, known)
+        first = day_number(month)
+        before, last = first - 1, month_end(first)
+        chains = _chains(settlement.terms)
+        opened, closed = self._held(before, chains), self._held(last, chains)
+        if not opened and not closed and not self._closed:
+            self._closed = {}
+            return
+        accounts = self._account_rows(month, opened)
+        self._add_corrections(accounts, opened)
+        self._add_movements(accounts, opened, closed, before, last)
+        self._close_accounts(accounts, closed, last)
+
+    # --- what counts on a day ------------------------------------------------------------------
+
+    def _held(self, day: int, chains: dict[int, int]) -> list[Held]:
+        """Terms that count on `day`, as known now, at the exchange rates of the day."""
+        settlement = self._settlement
+        rates = settlement.rules.rates
+        return [
+            Held(
+                term,
+                settlement.account(term, day),
+                chains[term.number],
+                term.holding(day, settlement.day, rates),
+                settlement.is_paused(term, day),
+            )
+            for term in settlement.terms
+            if settlement.is_held(term, day)
+        ]
+
+    def _account_rows(self, month: date, opened: Sequence[Held]) -> dict[Any, AccountMonth]:
+        """Rows of the accounts with their opening: what the month before closed with."""
+        rows: dict[Any, AccountMonth] = {}
+        if self._closed is None:
+            self._closed = _running_by_account(opened)
+            self._closed_terms = {held.term.number: held for held in opened}
+        for held in self._closed_terms.values():
+            row = rows.setdefault(held.account_id, AccountMonth(held.account_id, month))
+            row.was_customer |= held.holding.amount > 0
+        for account_id, amount in self._closed.items():
+            rows.setdefault(account_id, AccountMonth(account_id, month)).money["opening"] = amount
+        for account_id, row in rows.items():
+            before = [h for h in self._closed_terms.values() if h.account_id == account_id and not h.is_paused]
+            row.opening_plan = total([held.holding for held in before]).plan
+        return _Rows(rows, month)
+
+    def _add_corrections(self, rows: dict[Any, AccountMonth], opened: Sequence[Held]) -> None:
+        """Add what is known now of the last day before the month, less what was known when that month was closed.
+
+        A renewal that lapsed because nobody paid is no late paper: it is lost.
+        """
+        for account_id, amount in _running_by_account(opened).items():
+            rows[account_id].money["correction"] += amount
+        for account_id, amount in (self._closed or {}).items():
+            rows[account_id].money["correction"] -= amount
+        now = {held.term.number for held in opened}
+        for number, held in self._closed_terms.items():
+            if number not in now and held.term.lapsed is not None and not held.is_paused:
+                rows[held.account_id].money["correction"] += held.holding.amount
+                rows[held.account_id].money["churn"] += held.holding.amount
+
+    # --- movements of a chain ------------------------------------------------------------------
+
+    def _add_movements(
+        self, rows: dict[Any, AccountMonth], opened: Sequence[Held], closed: Sequence[Held], before: int, last: int
+    ) -> None:
+        """Add the movements from what is held before the month to what is held at its end, chain by chain."""
+        chains: dict[int, tuple[list[Held], list[Held]]] = defaultdict(lambda: ([], []))
+        for side, items in enumerate((opened, closed)):
+            for held in items:
+                chains[held.chain][side].append(held)
+        paying = {held.account_id for held in opened if held.holding.amount > 0}
+        running = {(held.account_id, held.term.version.product) for held in opened if held.holding.amount > 0}
+        for chain in sorted(chains):
+            old, new = chains[chain]
+            if not old:
+                self._add_start(rows, new, paying, running, before)
+            elif not new:
+                self._add_loss(rows, old)
+            else:
+                self._add_change(rows, old, new, before, last)
+
+    def _add_start(
+        self,
+        rows: dict[Any, AccountMonth],
+        new: Sequence[Held],
+        paying: set[Any],
+        running: set[tuple[Any, str]],
+        before: int,
+    ) -> None:
+        for held in new:
+            if held.is_paused or not held.holding.amount:
+                continue
+            money = rows[held.account_id].money
+            product = held.term.version.product
+            since = self._had_before(held.account_id, before)
+            if held.account_id not in paying:
+                kind = "reactivation" if since else "new"
+            elif (held.account_id, product) in running:
+                kind = "upsell"
+            else:
+                kind = "reactivation" if product in since else "cross_sell"
+            money[kind] += held.holding.amount
+
+    def _had_before(self, account_id: Any, day: int) -> set[str]:
+        """Products that an account had paid for on some day until `day`."""
+        settlement = self._settlement
+        return {
+            term.version.product
+            for term in settlement.terms
+            if term.is_live
+            and not term.is_free
+            and term.begin <= day
+            and settlement.revenue_end(term) > term.begin
+            and settlement.account(term, day) == account_id
+        }
+
+    def _add_loss(self, rows: dict[Any, AccountMonth], old: Sequence[Held]) -> None:
+        for held in old:
+            money = rows[held.account_id].money
+            money["churn"] += held.holding.amount
+            if held.is_paused:
+                money["paused"] += held.holding.amount
+
+    def _add_change(
+        self, rows: dict[Any, AccountMonth], old: Sequence[Held], new: Sequence[Held], before: int, last: int
+    ) -> None:
+        """Add the movements of a chain that goes on: currency, pauses, ramp steps, and what was bought or given up."""
+        settlement = self._settlement
+        rates, known = settlement.rules.rates, settlement.day
+        account_id = max(new, key=lambda held: (held.holding.amount, -held.term.number)).account_id
+        money = rows[account_id].money
+        base: list[Holding] = []
+        goes_out = all(held.is_paused for held in new)
+        paused_now = {held.term.number for held in new if held.is_paused}
+        for held in old:
+            current = held.term.holding(before, known, rates, last)
+            step, stepped = self._ramp_step(held.term, current, last)
+            is_out = goes_out or step.number in paused_now
+            if not held.is_paused:
+                if held.account_id != account_id:
+                    rows[held.account_id].money["correction"] -= held.holding.amount
+                    money["correction"] += held.holding.amount
+                money["fx"] += current.amount - held.holding.amount
+                money["paused"] -= current.amount if is_out else 0
+            elif not is_out:
+                money["paused"] += current.amount
+            if not is_out:
+                money["contracted"] += stepped.amount - current.amount
+                base.append(stepped)
+        for held in new:
+            if held.account_id != account_id and not held.is_paused:
+                rows[held.account_id].money["correction"] += held.holding.amount
+                money["correction"] -= held.holding.amount
+        years = max(held.term.length for held in old) / DAYS_PER_YEAR
+        bought = total([held.holding for held in new if not held.is_paused])
+        change = decompose_change(total(base), bought, years, settlement.rules.policy.renewal.routine_uplift)
+        money["upsell"] += change.upsell
+        money["price"] += max(change.price, 0)
+        money["contraction"] += change.contraction + max(-change.price, 0)
+
+    def _ramp_step(self, term: Term, current: Holding, last: int) -> tuple[Term, Holding]:
+        """Step of a ramp that a term has reached by `last`, and what it holds at its start."""
+        settlement = self._settlement
+        step = term
+        while True:
+            steps = [p.new for p in step.new_pairs if p.kind == "ramp" and p.new.begin <= last]
+            if not steps:
+                return step, current
+            holdings = [s.holding(s.start, settlement.day, settlement.rules.rates, last) for s in steps]
+            step, current = steps[0], total(holdings)
+
+    # --- accounts at the closing ---------------------------------------------------------------
+
+    def _close_accounts(self, rows: dict[Any, AccountMonth], closed: Sequence[Held], last: int) -> None:
+        for held in closed:
+            row = rows[held.account_id]
+            row.is_customer |= held.holding.amount > 0
+            if not held.is_paused:
+                row.money["closing"] += held.holding.amount
+        customers = {row.account_id for row in rows.values() if row.is_customer}
+        chains = {held.chain for held in closed if held.holding.amount > 0}
+        now = _chains(self._settlement.terms)
+        for row in rows.values():
+            money = row.money
+            money["expansion"] = sum(money[name] for name in EXPANSION_COLUMNS)
+            moved = self._settlement.owner(row.account_id, last) in customers or any(
+                now[held.term.number] in chains
+                for held in self._closed_terms.values()
+                if held.account_id == row.account_id
+            )
+            row.is_lost = row.was_customer and not row.is_customer and not moved
+            held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
+            row.closing_plan = total(held_now).plan
+            if any(money.values()) or row.was_customer or row.is_customer:
+                self.rows.append(row)
+        self._closed = _running_by_account(closed)
+        self._closed_terms = {held.term.number: held for held in closed}
 
 
-def balances(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
-    """Amounts, seats and plans at the opening and closing of each month, one row per (month, account_id, product)."""
-    key = ["month", "account_id", "product"]
-    opens, closes = _.opens, ~_.opens
-    largest = ibis.row_number().over(group_by=[*key, "opens"], order_by=[-_.amount, _.term]) == 0
-    return (
-        intervals.cross_join(_month_edges(months))
-        .filter(_.start_day <= _.day, _.end_day > _.day)
-        .mutate(main=largest)
-        .group_by(key)
-        .agg(
-            first=_.first.max(),
-            opening=sum_cents(_.amount, opens).fill_null(0),
-            closing=sum_cents(_.amount, closes).fill_null(0),
-            opening_seats=total_seats(opens),
-            closing_seats=total_seats(closes),
-            opening_plan=_.plan.max(where=_.main & opens),
-            closing_plan=_.plan.max(where=_.main & closes),
-            years=_.years.max(where=_.main & opens).fill_null(0.0),
-            opened=opens.any(),
-            closed=closes.any(),
-            account_since=_.account_since.min(),
-            product_since=_.product_since.min(),
-        )
-    )
+class _Rows(dict[Any, AccountMonth]):
+    """Rows by account; a missing one is added."""
+
+    def __init__(self, rows: dict[Any, AccountMonth], month: date) -> None:
+        super().__init__(rows)
+        self._month = month
+
+    def __missing__(self, account_id: Any) -> AccountMonth:
+        self[account_id] = AccountMonth(account_id, self._month)
+        return self[account_id]
 
 
-def movements(balances: ir.Table, policy: Policy) -> ir.Table:
-    """Revenue movements of each month in cents (new, churn, upsell, ...), one row per (month, account_id)."""
-    old = Holdings(balances.opening, balances.opening_seats, balances.opening_plan)
-    new = Holdings(balances.closing, balances.closing_seats, balances.closing_plan)
-    account_opening = _.opening.sum().over(group_by=["month", "account_id"])
-    price = _.price_change
-    returning = (_.starts & (_.account_since < _.first)) | (_.joins & (_.product_since < _.first))
-    return (
-        balances.mutate(**decompose_change(old, new, balances.years, policy))
-        .mutate(starts=account_opening == 0)
-        .mutate(stays=~_.starts & _.opened & _.closed, joins=~_.starts & ~_.opened)
-        .mutate(
-            new=(_.starts & (_.account_since >= _.first)).ifelse(_.closing, 0),
-            reactivation=returning.ifelse(_.closing, 0),
-            cross_sell=(_.joins & (_.product_since >= _.first)).ifelse(_.closing, 0),
-            upsell=_.stays.ifelse(_.upsell, 0),
-            price=_.stays.ifelse(positive_part(price), 0),
-            contraction=_.stays.ifelse(_.contraction + positive_part(-price), 0),
-            churn=(~_.starts & ~_.closed).ifelse(_.opening, 0),
-        )
-        .mutate(expansion=_.upsell + _.cross_sell + _.price)
-        .group_by("month", "account_id")
-        .agg(**{name: sum_cents(_[name]) for name in (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)})
-    )
+def _running_by_account(items: Iterable[Held]) -> dict[Any, int]:
+    """Amount of each account, without what is paused."""
+    amounts: dict[Any, int] = defaultdict(int)
+    for held in items:
+        if not held.is_paused:
+            amounts[held.account_id] += held.holding.amount
+    return dict(amounts)
 
 
-def sum_by_month(movements: ir.Table, months: Sequence[date]) -> ir.Table:
-    """Movements of all accounts summed by month, one row per month, also for months without revenue."""
-    money = (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)
-    sums = movements.group_by("month").agg(**{name: sum_cents(_[name]) for name in money})
-    calendar = _month_edges(months).filter(_.opens).select("month")
-    return calendar.left_join(sums, "month").select("month", **{name: _[name].fill_null(0) for name in money})
+def _chains(terms: Sequence[Term]) -> dict[int, int]:
+    """Chain of each term, by number: terms joined by pairs, named after the first of them."""
+    chain: dict[int, int] = {}
+    for term in terms:
+        if term.number in chain:
+            continue
+        queue = [term]
+        while queue:
+            member = queue.pop()
+            if member.number not in chain:
+                chain[member.number] = term.number
+                queue += [pair.new for pair in member.new_pairs] + [pair.old for pair in member.old_pairs]
+    return chain
+
+
+def months_between(first: date, last: date) -> Iterator[date]:
+    """First days of the months from that of `first` to that of `last`."""
+    month = first.replace(day=1)
+    while month <= last:
+        yield month
+        month = day_date(month_end(day_number(month)) + 1)

@@ -1,112 +1,148 @@
-"""Amounts in cents of the reporting currency, and the parts of a change: kept, up-sell, price, contraction."""
+"""Amounts in cents of the reporting currency, and the parts of a change: up-sell, price, contraction."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import ibis
 import ibis.expr.types as ir
-from ibis import _
-
-from renewals.features.policy import Policy
 
 CHANGE_COLUMNS = ("amount_kept", "upsell", "cross_sell", "price_change", "contraction")
 ROUNDING_CENTS = 100
 """Cents: a difference below one unit of the reporting currency is rounding, neither expansion nor contraction."""
-EPOCH = date(1970, 1, 1)
-ROWS_BEFORE: Any = (None, -1)
-ROWS_TO_CURRENT: Any = (None, 0)
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+DAYS_PER_YEAR = 365.0
 
 
-def day_number(when: ir.Value) -> ir.Value:
-    return when.delta(EPOCH, unit="day")
+def day_number(day: date) -> int:
+    """Days from 1970-01-01 to `day`."""
+    return day.toordinal() - EPOCH_ORDINAL
 
 
-def add_rate(table: ir.Table, rates: ir.Table | None, reporting_currency: str, day: str) -> ir.Table:
-    """Add the exchange `rate` of `currency` on day column `day`: the newest dated on or before it, else the first.
+def day_date(number: int) -> date:
+    """Date of a day number."""
+    return date.fromordinal(number + EPOCH_ORDINAL)
 
-    Null for a currency without a rate: its amounts cannot be converted.
-    """
+
+def round_half_up(value: float) -> int:
+    """Nearest integer; halves are rounded away from zero."""
+    return math.floor(value + 0.5) if value >= 0 else -math.floor(0.5 - value)
+
+
+class Rates:
+    """Exchange rates into the reporting currency, by day."""
+
+    def __init__(self, quotes: Iterable[tuple[str, int, float]], reporting_currency: str) -> None:
+        """`quotes` contains (currency, day, rate); of several quotes of one day the highest is taken."""
+        by_currency: dict[str, dict[int, float]] = defaultdict(dict)
+        for currency, day, rate in quotes:
+            by_day = by_currency[currency]
+            by_day[day] = max(rate, by_day.get(day, rate))
+        self._days = {currency: sorted(by_day) for currency, by_day in by_currency.items()}
+        self._rates = {c: [by_currency[c][day] for day in days] for c, days in self._days.items()}
+        self._home = reporting_currency
+
+    def rate(self, currency: str | None, day: int) -> float | None:
+        """Newest rate dated on or before `day`, else the first; None for a currency without any rate."""
+        if currency is None or currency == self._home:
+            return 1.0
+        days = self._days.get(currency)
+        if days is None:
+            return None
+        return self._rates[currency][max(bisect_right(days, day) - 1, 0)]
+
+    def cents(self, arr: float, currency: str | None, day: int) -> int | None:
+        """Amount in cents at the rate of `day`; None for a currency without any rate."""
+        rate = self.rate(currency, day)
+        return None if rate is None else round_half_up(arr * rate * 100)
+
+
+def read_rates(rates: ir.Table | None, reporting_currency: str) -> Rates:
+    """Exchange rates of a table of the data contract."""
     if rates is None:
-        return table.mutate(rate=(_.currency == reporting_currency).ifelse(1.0, ibis.null("float64")))
-    quoted = (
-        rates.select("currency", on=day_number(_.date.cast("timestamp").date()), rate=_.rate.cast("float64"))
-        .group_by("currency", "on")
-        .agg(rate=_.rate.max())
-    )
-    queries = (
-        table.select("currency", on=table[day]).distinct().mutate(dated=ibis.null("int64"), is_query=ibis.literal(1))
-    )
-    known = quoted.select("currency", "on", dated=_.on, is_query=ibis.literal(0))
-    until_day = {"group_by": "currency", "order_by": ["on", "is_query"], "rows": ROWS_TO_CURRENT}
-    quotes = (
-        queries.union(known.select(queries.columns).cast(queries.schema()))
-        .mutate(newest=_.dated.max().over(**until_day), oldest=_.dated.min().over(group_by="currency"))
-        .filter(_.is_query == 1)
-        .select("currency", query_day=_.on, on=ibis.coalesce(_.newest, _.oldest))
-        .inner_join(quoted, ["currency", "on"])
-        .select("currency", "query_day", quote=_.rate)
-    )
-    joined = table.left_join(quotes, [table.currency == quotes.currency, table[day] == quotes.query_day])
-    rate = (_.currency == reporting_currency).ifelse(1.0, _.quote)
-    return joined.select(*table.columns, "quote").mutate(rate=rate).drop("quote")
+        return Rates((), reporting_currency)
+    rows = rates.select("currency", "rate", date=rates.date.cast("timestamp").date()).to_pyarrow()
+    columns = (rows[name].to_pylist() for name in ("currency", "date", "rate"))
+    return Rates(((c, day_number(day), float(rate)) for c, day, rate in zip(*columns, strict=True)), reporting_currency)
 
 
-def left_join_columns(table: ir.Table, right: ir.Table, key: str, *columns: str) -> ir.Table:
-    """`table` with `columns` of `right` joined on `key`; null where `right` has no such row."""
-    return table.left_join(right, key).select(*table.columns, *columns)
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a customer holds: amount in cents, seats and plan."""
+
+    amount: int
+    seats: int | None
+    plan: str | None
 
 
-def total_seats(where: ir.Value | None = None) -> ir.Value:
-    """Sum of the seats of several contracts; null as soon as the seats of one are missing."""
-    known = _.seats.count(where=where) == (_.count() if where is None else where.sum())
-    return known.ifelse(_.seats.sum(where=where), ibis.null("int64"))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Parts of a change between two holdings, in cents: old + upsell + price - contraction = new."""
+
+    upsell: int = 0
+    price: int = 0
+    contraction: int = 0
 
 
-def sum_cents(cents: ir.Value, where: ir.Value | None = None) -> ir.Value:
-    """Sum of cents as int64; without the casts, engines widen it to a decimal."""
-    return cents.sum(where=where).cast("decimal(18, 0)").cast("int64")
+def total(holdings: Sequence[Holding]) -> Holding:
+    """Sum of holdings; seats are unknown as soon as those of one are, the plan is that of the largest."""
+    if len(holdings) == 1:
+        return holdings[0]
+    if not holdings:
+        return Holding(0, None, None)
+    seats = [holding.seats for holding in holdings]
+    largest = max(holdings, key=lambda holding: holding.amount)
+    known = sum(s for s in seats if s is not None) if all(s is not None for s in seats) else None
+    return Holding(sum(holding.amount for holding in holdings), known, largest.plan)
 
 
-@dataclass(frozen=True)
-class Holdings:
-    """Amount, seats and plan of a customer before or after a change."""
+def decompose_change(old: Holding, new: Holding, years: float, routine_uplift: float) -> Change:
+    """Split the change from `old` to `new` into up-sell, price and contraction, to the cent.
 
-    amount: ir.Value
-    seats: ir.Value
-    plan: ir.Value
-
-
-def decompose_change(old: Holdings, new: Holdings, years: ir.Value, policy: Policy) -> dict[str, ir.Value]:
-    """Split the change from `old` to `new` into upsell, price_change and contraction, in cents.
-
-    old + upsell + price_change - contraction = new, to the cent. Seats are valued at the price of the side that has
-    more of them. The remainder is price on the same plan, and up-sell or contraction on another plan. If seats are
-    missing, a rise within the routine uplift is price.
+    Seats are valued at the price of the side that has more of them. The remainder is price on the same plan, and
+    up-sell or contraction on another plan. If seats are missing, a rise within the routine uplift is price.
     """
-    by_seats = old.seats.notnull() & new.seats.notnull()
-    more = new.seats - old.seats
-    seat_price = (more > 0).ifelse(new.amount / new.seats, old.amount / old.seats)
-    by_seat = by_seats.ifelse((more * seat_price).round().cast("int64"), 0)
+    if old.seats and new.seats:
+        more = new.seats - old.seats
+        seat_price = new.amount / new.seats if more > 0 else old.amount / old.seats
+        by_seat = round_half_up(more * seat_price)
+    else:
+        by_seat = 0
     rest = new.amount - old.amount - by_seat
-    routine = (old.amount * years * policy.renewal.routine_uplift).round().cast("int64")
-    rise = clip_cents(rest, routine)
-    plan_changed = (old.plan != new.plan).fill_null(False)
-    price = plan_changed.ifelse(0, by_seats.ifelse(rest, rise))
+    if old.plan is not None and new.plan is not None and old.plan != new.plan:
+        price = 0
+    elif old.seats and new.seats:
+        price = rest
+    else:
+        price = clip(rest, round_half_up(old.amount * years * routine_uplift))
     size = rest - price
-    return {
-        "upsell": positive_part(by_seat) + positive_part(size),
-        "price_change": price,
-        "contraction": positive_part(-by_seat) + positive_part(-size),
-    }
+    return Change(max(by_seat, 0) + max(size, 0), price, max(-by_seat, 0) + max(-size, 0))
 
 
-def positive_part(value: ir.Value) -> ir.Value:
-    return ibis.greatest(value, ibis.literal(0, "int64"))
+def clip(value: int, high: int) -> int:
+    """`value` limited to between zero and `high`."""
+    return max(min(value, high), 0)
 
 
-def clip_cents(value: ir.Value, high: ir.Value) -> ir.Value:
-    """`value` limited to between zero and `high`; neither may be null, because engines treat nulls differently here."""
-    return positive_part(ibis.least(value, high))
+def split_by_size(amount: int, sizes: Sequence[int]) -> list[int]:
+    """Split `amount` in proportion to `sizes`, so that the parts add up to it; if all sizes are zero, to the first."""
+    whole = sum(sizes)
+    if not whole:
+        return [amount if place == 0 else 0 for place in range(len(sizes))]
+    parts, reached, given = [], 0, 0
+    for size in sizes:
+        reached += size
+        upto = round_half_up(amount * (reached / whole))
+        parts.append(upto - given)
+        given = upto
+    return parts
+
+
+def as_int(value: Any) -> int | None:
+    """The value as an integer; None and zero are None, because no seats recorded as 0 mean unknown seats."""
+    return int(value) if value else None

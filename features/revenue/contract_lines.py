@@ -1,0 +1,258 @@
+"""Contract rows as lines: the versions of one term of one contract, in the order in which they became known.
+
+A contract id may stand for several terms (one id for all terms of a subscription): a row that starts where the term
+before it ended, or later, is the next term; any other row with the same id is a version of the same term.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import ibis.expr.types as ir
+
+from renewals.features.policy import Policy
+from renewals.features.revenue.valuation import day_number
+
+OPEN_END = 10**7
+"""Day number of an end that is not known: the contract runs on."""
+ADJACENT_DAYS = 3
+"""Days between an end and a start that still count as adjacent (R10)."""
+DEFAULT_PRODUCT = "core"
+PAYMENT_SHARE = 0.8
+"""Share of terms with a payment date from which on payment is asked (R1)."""
+
+CONTRACT_COLUMNS = (
+    *("contract_id", "account_id", "product", "plan", "start_date", "end_date", "arr", "currency", "seats"),
+    *("signed_at", "paid_at", "cancelled_at", "auto_renew", "kind", "subscription_id", "order_id"),
+    *("replaces_contract_id", "notice_days", "notice_given_at", "deleted_at", "recorded_at", "valid_from"),
+    *("loss_reason", "lost_to", "loss_recorded_at", "sold_by"),
+)
+INSTANTS = frozenset(
+    {
+        *("start_date", "end_date", "signed_at", "paid_at", "cancelled_at", "notice_given_at", "deleted_at"),
+        *("recorded_at", "valid_from", "loss_recorded_at"),
+    }
+)
+
+
+@dataclass(slots=True)
+class Version:
+    """A contract row: what was recorded of a term at one time. Days are numbers since 1970-01-01."""
+
+    known: int
+    """Day on which the row became known."""
+    valid_from: int | None
+    is_dated: bool
+    """True if the row says when it was recorded or from when it holds: only then can it change an earlier row."""
+    contract_id: Any
+    account_id: Any
+    product: str
+    plan: str | None
+    start: int
+    end: int
+    arr: float
+    currency: str | None
+    seats: int | None
+    signed: int | None
+    paid: int | None
+    cancelled: int | None
+    notice_given: int | None
+    deleted: int | None
+    kind: str
+    subscription: Hashable | None
+    order: Hashable | None
+    replaces: Hashable | None
+    notice_days: int | None
+    auto_renew: bool | None
+    signed_at: datetime | None
+    paid_at: datetime | None
+    cancelled_at: datetime | None
+    loss_reason: str | None
+    lost_to: str | None
+    loss_recorded: int | None
+    sold_by: str | None
+
+
+@dataclass(slots=True)
+class Line:
+    """Versions of one term, the first known first."""
+
+    contract_id: Any
+    product: str
+    start: int
+    versions: list[Version] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Content by which lines are ordered, so that neither the order of the rows nor their ids decide."""
+        first = self.versions[0]
+        ends = (first.end, first.arr, first.seats or 0, first.plan or "", first.currency or "", first.known)
+        return (self.start, *ends, self.product, len(self.versions), str(self.contract_id))
+
+    def fact_days(self) -> set[int]:
+        """Days on which something about the line becomes known."""
+        days = set()
+        for version in self.versions:
+            facts = (version.paid, version.cancelled, version.notice_given, version.deleted, version.loss_recorded)
+            days.update(max(version.known, day) for day in (version.known, *facts) if day is not None)
+            if version.valid_from is not None:
+                days.update(max(version.known, day) for day in (version.valid_from - 1, version.valid_from))
+        return days
+
+    def known_version(self, day: int) -> Version:
+        """Newest version known on `day`."""
+        newest = self.versions[0]
+        for version in self.versions:
+            if version.known <= day:
+                newest = version
+        return newest
+
+    def version_in_force(self, day: int, known: int) -> Version:
+        """Version in force on `day`, as known on day `known`: the newest one that had come into effect.
+
+        The first version is in force from the start; a later one from its `valid_from`, or from the day on which it
+        became known.
+        """
+        in_force = self.versions[0]
+        for version in self.versions[1:]:
+            effective = version.known if version.valid_from is None else version.valid_from
+            if version.known <= known and effective <= day:
+                in_force = version
+        return in_force
+
+
+def read_lines(contracts: ir.Table, known_until: int, policy: Policy) -> list[Line]:
+    """Lines of the contracts known before the day `known_until`, ordered by content; columns may be missing."""
+    rows = _read_rows(contracts)
+    signed = any(row["signed_at"] is not None for row in rows)
+    lines: dict[Hashable, list[Line]] = defaultdict(list)
+    versions = [version for row in rows if (version := _version(row, signed, policy)).known < known_until]
+    for version in sorted(versions, key=_version_order):
+        _add_version(lines[version.contract_id], version)
+    return sorted((line for group in lines.values() for line in group), key=lambda line: line.key)
+
+
+def _read_rows(contracts: ir.Table) -> list[dict[str, Any]]:
+    present = [name for name in CONTRACT_COLUMNS if name in contracts.columns]
+    columns = contracts.select(
+        **{name: contracts[name].cast("timestamp") if name in INSTANTS else contracts[name] for name in present}
+    ).to_pyarrow()
+    missing = dict.fromkeys(set(CONTRACT_COLUMNS) - set(present))
+    return [missing | row for row in columns.to_pylist()]
+
+
+def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Version:
+    """The version that a row describes; the days on which later facts became known are kept apart."""
+    contracts = policy.contracts
+    days = {name: _day(row[name]) for name in INSTANTS}
+    start = days["start_date"]
+    means_end = contracts.cancelled_means == "end"
+    notices = [day for day in (days["notice_given_at"], None if means_end else days["cancelled_at"]) if day is not None]
+    return Version(
+        known=_known_day(days, signed_table),
+        valid_from=days["valid_from"],
+        is_dated=days["valid_from"] is not None or days["recorded_at"] is not None,
+        contract_id=row["contract_id"],
+        account_id=row["account_id"],
+        product=contracts.current_product(str(row["product"] or DEFAULT_PRODUCT)),
+        plan=row["plan"],
+        start=start,
+        end=OPEN_END if days["end_date"] is None else days["end_date"],
+        arr=float(row["arr"]),
+        currency=row["currency"],
+        seats=int(row["seats"]) if row["seats"] else None,
+        signed=days["signed_at"],
+        paid=days["paid_at"],
+        cancelled=days["cancelled_at"] if means_end else None,
+        notice_given=min(notices, default=None),
+        deleted=days["deleted_at"],
+        kind=row["kind"] or "subscription",
+        subscription=row["subscription_id"],
+        order=row["order_id"],
+        replaces=row["replaces_contract_id"],
+        notice_days=row["notice_days"],
+        auto_renew=row["auto_renew"],
+        signed_at=row["signed_at"],
+        paid_at=row["paid_at"],
+        cancelled_at=row["cancelled_at"],
+        loss_reason=row["loss_reason"],
+        lost_to=row["lost_to"],
+        loss_recorded=days["loss_recorded_at"],
+        sold_by=row["sold_by"],
+    )
+
+
+def _known_day(days: Mapping[str, Any], signed_table: bool) -> int:
+    """Day on which a row became known: the later of its recording and its signature, or else its start.
+
+    Where other rows are signed, a row without a signature counts only once it has started. A version without
+    `recorded_at` is known when it comes into effect.
+    """
+    recorded = days["recorded_at"] if days["recorded_at"] is not None else days["valid_from"]
+    known = [day for day in (recorded, days["signed_at"]) if day is not None]
+    if not known or (signed_table and days["signed_at"] is None):
+        known.append(days["start_date"])
+    return max(known)
+
+
+def _day(instant: datetime | date | None) -> int | None:
+    return None if instant is None else day_number(instant)
+
+
+def _version_order(version: Version) -> tuple[Any, ...]:
+    """Order in which versions became known; the content decides among those of one day."""
+    valid_from = version.start if version.valid_from is None else version.valid_from
+    return (version.known, valid_from, version.start, version.end, version.arr, version.seats or 0, version.product)
+
+
+def _add_version(lines: list[Line], version: Version) -> None:
+    """Add a version to the line of the same id that it describes, or as a line of its own."""
+    line = _line_of(lines, version)
+    if line is None:
+        lines.append(Line(version.contract_id, version.product, version.start, [version]))
+    else:
+        line.versions.append(version)
+
+
+def _line_of(lines: list[Line], version: Version) -> Line | None:
+    same_start = [line for line in lines if line.start == version.start]
+    for line in same_start:
+        if line.product == version.product:
+            return line
+    for line in same_start:
+        if line.versions[-1].known < version.known:
+            return line
+    if same_start or not lines:
+        return None
+    before = max(lines, key=lambda line: line.start)
+    ends = before.versions[-1].end - ADJACENT_DAYS if version.is_dated else before.start + 1
+    return None if version.start >= max(ends, before.start + 1) else before
+
+
+def payments_from(lines: list[Line], policy: Policy, told_on: int) -> int | None:
+    """First start day of the terms of which payment is asked (R1); None if it is asked of none.
+
+    With `auto` it is the first day from which on at least 80 % of the terms carry a payment date, among the terms that
+    have had the time to be paid; terms before the first that carries one are asked for none.
+    """
+    if policy.renewal.payment == "ignored":
+        return None
+    if policy.renewal.payment == "required":
+        return -OPEN_END
+    terms = sorted(
+        (line.start, any(v.paid is not None and v.paid < told_on for v in line.versions))
+        for line in lines
+        if line.start + policy.renewal.payment_days < told_on
+    )
+    first, paid, count = None, 0, 0
+    for place in range(len(terms) - 1, -1, -1):
+        start, has_date = terms[place]
+        paid, count = paid + has_date, count + 1
+        is_first_of_day = place == 0 or terms[place - 1][0] < start
+        if is_first_of_day and paid >= PAYMENT_SHARE * count:
+            first = start
+    return None if first is None else min(start for start, has_date in terms if has_date and start >= first)
