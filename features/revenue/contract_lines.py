@@ -6,6 +6,7 @@ before it ended, or later, is the next term; any other row with the same id is a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -15,15 +16,13 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.valuation import day_number
+from renewals.features.revenue.valuation import DAYS_PER_YEAR, day_number
 
 OPEN_END = 10**7
 """Day number of an end that is not known: the contract runs on."""
 ADJACENT_DAYS = 3
 """Days between an end and a start that still count as adjacent (R10)."""
 DEFAULT_PRODUCT = "core"
-PAYMENT_SHARE = 0.8
-"""Share of terms with a payment date from which on payment is asked (R1)."""
 
 CONTRACT_COLUMNS = (
     *("contract_id", "account_id", "product", "plan", "start_date", "end_date", "arr", "currency", "seats"),
@@ -90,8 +89,8 @@ class Line:
     def key(self) -> tuple[Any, ...]:
         """Content by which lines are ordered, so that neither the order of the rows nor their ids decide."""
         first = self.versions[0]
-        ends = (first.end, first.arr, first.seats or 0, first.plan or "", first.currency or "", first.known)
-        return (self.start, *ends, self.product, len(self.versions), str(self.contract_id))
+        content = (first.end, first.arr, first.seats or 0, first.plan or "", first.currency or "", first.known)
+        return (self.start, *content, first.product, first.kind, str(self.contract_id))
 
     def fact_days(self) -> set[int]:
         """Days on which something about the line becomes known."""
@@ -189,11 +188,11 @@ def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Vers
 def _known_day(days: Mapping[str, Any], signed_table: bool) -> int:
     """Day on which a row became known: the later of its recording and its signature, or else its start.
 
-    Where other rows are signed, a row without a signature counts only once it has started. A version without
-    `recorded_at` is known when it comes into effect.
+    Where other rows are signed, a row without a signature counts only once it has started.
     """
-    recorded = days["recorded_at"] if days["recorded_at"] is not None else days["valid_from"]
-    known = [day for day in (recorded, days["signed_at"]) if day is not None]
+    known = [day for day in (days["recorded_at"], days["signed_at"]) if day is not None]
+    if not known and days["valid_from"] is not None:
+        known.append(days["valid_from"])
     if not known or (signed_table and days["signed_at"] is None):
         known.append(days["start_date"])
     return max(known)
@@ -233,26 +232,26 @@ def _line_of(lines: list[Line], version: Version) -> Line | None:
     return None if version.start >= max(ends, before.start + 1) else before
 
 
-def payments_from(lines: list[Line], policy: Policy, told_on: int) -> int | None:
-    """First start day of the terms of which payment is asked (R1); None if it is asked of none.
+class PaymentShare:
+    """Share of terms with a payment date, by which payment is asked of a term or not (R1)."""
 
-    With `auto` it is the first day from which on at least 80 % of the terms carry a payment date, among the terms that
-    have had the time to be paid; terms before the first that carries one are asked for none.
-    """
-    if policy.renewal.payment == "ignored":
-        return None
-    if policy.renewal.payment == "required":
-        return -OPEN_END
-    terms = sorted(
-        (line.start, any(v.paid is not None and v.paid < told_on for v in line.versions))
-        for line in lines
-        if line.start + policy.renewal.payment_days < told_on
-    )
-    first, paid, count = None, 0, 0
-    for place in range(len(terms) - 1, -1, -1):
-        start, has_date = terms[place]
-        paid, count = paid + has_date, count + 1
-        is_first_of_day = place == 0 or terms[place - 1][0] < start
-        if is_first_of_day and paid >= PAYMENT_SHARE * count:
-            first = start
-    return None if first is None else min(start for start, has_date in terms if has_date and start >= first)
+    def __init__(self, lines: list[Line]) -> None:
+        paid_days: dict[tuple[int, Any, str, int], int] = {}
+        for line in lines:
+            first = line.versions[0]
+            key = (line.start, first.account_id, line.product, first.end)
+            days = [max(v.paid, v.known) for v in line.versions if v.paid is not None]
+            paid_days[key] = min([*days, paid_days.get(key, OPEN_END)])
+        self._terms = sorted((key[0], day) for key, day in paid_days.items())
+        self._cache: dict[tuple[int, int], float] = {}
+
+    def share(self, start: int, day: int) -> float:
+        """Share of the terms that started in the year up to `start` and carry a payment date known on `day`.
+
+        Several rows of one product with the same dates are one term.
+        """
+        if (start, day) not in self._cache:
+            low = bisect_right(self._terms, (start - DAYS_PER_YEAR, OPEN_END + 1))
+            terms = self._terms[low : bisect_right(self._terms, (start, OPEN_END + 1))]
+            self._cache[start, day] = sum(paid <= day for _start, paid in terms) / len(terms) if terms else 0.0
+        return self._cache[start, day]

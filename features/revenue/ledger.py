@@ -26,7 +26,7 @@ import pyarrow as pa
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.contract_lines import OPEN_END, Line, payments_from, read_lines
+from renewals.features.revenue.contract_lines import OPEN_END, Line, PaymentShare, read_lines
 from renewals.features.revenue.outcomes import (
     OUTCOMES,
     Entry,
@@ -83,12 +83,6 @@ class RenewalLedger:
         return read_lines(self.contracts, day_number(self.known_until or self.told_on), self.policy)
 
     @cached_property
-    def payments_from(self) -> date | None:
-        """First start of the terms of which payment is asked (R1); None if it is asked of none."""
-        first = payments_from(self._lines, self.policy, day_number(self.told_on))
-        return None if first is None else day_date(max(first, 0))
-
-    @cached_property
     def months(self) -> list[date]:
         """Months from that of the first start, or from which the records are complete, to that of the day."""
         if not self._lines:
@@ -101,7 +95,7 @@ class RenewalLedger:
         rules = SettlementRules(
             self.policy,
             read_rates(self.rates, self.policy.money.reporting_currency),
-            payments_from(self._lines, self.policy, day_number(self.told_on)),
+            PaymentShare(self._lines),
             day_number(self.told_on) - 1,
         )
         mergers = _read_mergers(self.accounts, day_number(self.known_until or self.told_on))

@@ -79,14 +79,10 @@ def booked_month_end(settlement: Settlement, entry: Entry) -> int:
 
 def _main_follow_on(settlement: Settlement, term: Term) -> tuple[Term | None, str | None]:
     """The largest term that renews a term, with the rule that joined them."""
-    rates = settlement.rules.rates
     pairs = [pair for pair in term.new_pairs if pair.kind == "renewal"]
     if not pairs:
         return None, None
-    main = min(
-        pairs,
-        key=lambda p: (-p.new.holding(p.new.start, settlement.day, rates).amount, p.new.start, p.new.number),
-    )
+    main = settlement.main_follow_on(pairs)
     return main.new, main.rule
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -70,6 +70,9 @@ class RollForward:
         self._next = 0
         self._closed: dict[Any, int] | None = None
         self._closed_terms: dict[int, Held] = {}
+        self._plans: dict[Any, str | None] = {}
+        self._revision = -1
+        self._quiet_until = 0
         self._records_from = None if first_account is None else day_number(first_account)
         self.rows: list[AccountMonth] = []
 
@@ -93,8 +96,13 @@ class RollForward:
         settlement.day = max(settlement.day, known)
         first = day_number(month)
         before, last = first - 1, month_end(first)
+        if self._revision == settlement.revision and last < self._quiet_until:
+            self._close_quiet_month(month, last)
+            return
         chains = _chains(settlement.terms)
         opened, closed = self._held(before, chains), self._held(last, chains)
+        self._revision = settlement.revision
+        self._quiet_until = settlement.next_change(last)
         if not opened and not closed and not self._closed:
             self._closed = {}
             return
@@ -102,6 +110,28 @@ class RollForward:
         self._add_corrections(accounts, opened)
         self._add_movements(accounts, opened, closed, before, last)
         self._close_accounts(accounts, closed, last)
+
+    def _close_quiet_month(self, month: date, last: int) -> None:
+        """Close a month in which nothing began, ended or became known: only exchange rates moved."""
+        settlement = self._settlement
+        rates, known = settlement.rules.rates, settlement.day
+        rows: dict[Any, AccountMonth] = {}
+        for number, held in self._closed_terms.items():
+            amount = held.term.holding(last, known, rates).amount
+            row = rows.get(held.account_id)
+            if row is None:
+                row = rows[held.account_id] = AccountMonth(held.account_id, month)
+                row.opening_plan = row.closing_plan = self._plans[held.account_id]
+            if not held.is_paused:
+                row.money["opening"] += held.holding.amount
+                row.money["fx"] += amount - held.holding.amount
+                row.money["closing"] += amount
+            row.was_customer = row.is_customer = row.was_customer or held.holding.amount > 0
+            if amount != held.holding.amount:
+                holding = Holding(amount, held.holding.seats, held.holding.plan)
+                self._closed_terms[number] = replace(held, holding=holding)
+        self._closed = {row.account_id: row.money["closing"] for row in rows.values()}
+        self.rows += [row for row in rows.values() if row.was_customer]
 
     # --- what counts on a day ------------------------------------------------------------------
 
@@ -221,14 +251,17 @@ class RollForward:
         """Add the movements of a chain that goes on: currency, pauses, ramp steps, and what was bought or given up."""
         settlement = self._settlement
         rates, known = settlement.rules.rates, settlement.day
-        account_id = max(new, key=lambda held: (held.holding.amount, -held.term.number)).account_id
+        holders = {held.account_id for held in old}
+        main = max(new, key=lambda h: (h.account_id in holders, h.holding.amount, -h.term.number))
+        account_id = main.account_id
         money = rows[account_id].money
         base: list[Holding] = []
         goes_out = all(held.is_paused for held in new)
         paused_now = {held.term.number for held in new if held.is_paused}
+        taken: set[int] = set()
         for held in old:
             current = held.term.holding(before, known, rates, last)
-            step, stepped = self._ramp_step(held.term, current, last)
+            step, stepped = self._ramp_step(held.term, current, last, taken)
             is_out = goes_out or step.number in paused_now
             if not held.is_paused:
                 if held.account_id != account_id:
@@ -252,16 +285,22 @@ class RollForward:
         money["price"] += max(change.price, 0)
         money["contraction"] += change.contraction + max(-change.price, 0)
 
-    def _ramp_step(self, term: Term, current: Holding, last: int) -> tuple[Term, Holding]:
-        """Step of a ramp that a term has reached by `last`, and what it holds at its start."""
+    def _ramp_step(self, term: Term, current: Holding, last: int, taken: set[int]) -> tuple[Term, Holding]:
+        """Step of a ramp that a term has reached by `last`, and what it holds at its start.
+
+        A step that follows several rows is counted once: `taken` has those that were.
+        """
         settlement = self._settlement
         step = term
         while True:
             steps = [p.new for p in step.new_pairs if p.kind == "ramp" and p.new.begin <= last]
             if not steps:
                 return step, current
-            holdings = [s.holding(s.start, settlement.day, settlement.rules.rates, last) for s in steps]
-            step, current = steps[0], total(holdings)
+            left = [s for s in steps if s.number not in taken]
+            taken.update(s.number for s in left)
+            step = steps[0]
+            holdings = [s.holding(s.start, settlement.day, settlement.rules.rates, last) for s in left]
+            current = total(holdings) if left else Holding(0, 0, current.plan)
 
     # --- accounts at the closing ---------------------------------------------------------------
 
@@ -284,7 +323,7 @@ class RollForward:
             )
             row.is_lost = row.was_customer and not row.is_customer and not moved
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
-            row.closing_plan = total(held_now).plan
+            row.closing_plan = self._plans[row.account_id] = total(held_now).plan
             if any(money.values()) or row.was_customer or row.is_customer:
                 self.rows.append(row)
         self._closed = _running_by_account(closed)

@@ -21,10 +21,11 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.contract_lines import ADJACENT_DAYS, OPEN_END, Line, Version
+from renewals.features.revenue.contract_lines import ADJACENT_DAYS, OPEN_END, Line, PaymentShare, Version
 from renewals.features.revenue.valuation import (
     DAYS_PER_YEAR,
     ROUNDING_CENTS,
@@ -41,6 +42,8 @@ Kind = Literal["renewal", "amendment", "ramp"]
 
 TRIAL_DAYS = 90
 """Longest free row of a product without an earlier paid row that is a trial (R10)."""
+PAYMENT_SHARE = 0.8
+"""Share of the terms of a year with a payment date from which on payment is asked of one (R1)."""
 ROLLING_DAYS = 90
 """Terms shorter than this roll on: they are in no renewal rate (R15)."""
 
@@ -64,6 +67,8 @@ class Term:
     is_void: bool = False
     """True if it was cancelled or deleted before it ran."""
     lapsed: int | None = None
+    is_waived: bool = False
+    """True if it counts as paid: on its last day for payment, or when its outcome was decided, it was not asked."""
     final: int | None = None
     """Day on which its outcome became final."""
     noted: int | None = None
@@ -150,8 +155,7 @@ class SettlementRules:
 
     policy: Policy
     rates: Rates
-    payments_from: int | None
-    """First start day of the terms of which payment is asked; None: of none."""
+    payments: PaymentShare
     last_day: int
     """Last day that is settled: the day before the one on which the story is told."""
 
@@ -176,8 +180,12 @@ class Settlement:
         self.purchases: list[Purchase] = []
         self.overlaps: list[tuple[Term, Term, bool]] = []
         """Old and new term that overlap without any other sign, and whether the new one replaces the old one."""
+        self.has_news = False
+        """True if something became known, or a term started, on the day that is being settled."""
         self.matured: list[Term] = []
         """Terms whose outcome became final on the day that is being settled."""
+        self.revision = 0
+        """Number of changes so far to what is held: terms, their ends and amounts, and what continues what."""
         self.day = -OPEN_END
         self._days: list[int] = []
         self._queued: set[int] = set()
@@ -209,14 +217,19 @@ class Settlement:
     def settle_next_day(self) -> None:
         """Take over what became known on the next day, and decide what follows from it."""
         self.day = heapq.heappop(self._days)
-        for line in self._lines_of_day.pop(self.day, ()):
+        lines, mergers = self._lines_of_day.pop(self.day, ()), self._mergers_of_day.pop(self.day, ())
+        for line in lines:
             self._update(line)
-        for merger in self._mergers_of_day.pop(self.day, ()):
+        for merger in mergers:
             self._heirs[merger.account_id] = merger
-        self._drop_broken_pairs()
-        self._join_terms()
+        self.has_news = bool(lines or mergers) or any(term.start == self.day for term in self.terms)
+        if lines or mergers:
+            self.revision += 1
+            self._drop_broken_pairs()
+        if self.has_news:
+            self._join_terms()
+            self._judge_purchases()
         self._settle_payments()
-        self._judge_purchases()
         self._mature_terms()
 
     # --- accounts ------------------------------------------------------------------------------
@@ -363,8 +376,11 @@ class Settlement:
     def ends_after_pause(self, term: Term) -> int:
         """Day on which a term ends, or on which the pause ends that follows it."""
         ends = term.ends
+        if not self._pauses_of_line:
+            return ends
+        followed = min((pair.new.start for pair in term.new_pairs), default=OPEN_END)
         for pause in sorted(self.pauses(term), key=lambda pause: pause.start):
-            if term.start < pause.start <= ends + self.rules.after_days and pause.end > ends:
+            if term.start < pause.start <= min(ends + self.rules.after_days, followed) and pause.end > ends:
                 ends = pause.end
         return ends
 
@@ -390,12 +406,22 @@ class Settlement:
         if term.renewed_in_place is not None:
             return term.renewed_in_place
         if term.new_pairs:
-            rates = self.rules.rates
-            followers = [pair.new for pair in term.new_pairs]
-            sizes = [(-t.holding(t.start, self.day, rates).amount, t.start, t.number) for t in followers]
-            return min(sizes)[1]
+            return self.main_follow_on(term.new_pairs).new.start
         ends = self.ends_after_pause(term)
         return ends if term.final is not None else ends + self.rules.after_days + 1
+
+    def main_follow_on(self, pairs: Sequence[Pair]) -> Pair:
+        """The pair with the largest of several new terms; those of the same dates count together."""
+        if len(pairs) == 1:
+            return pairs[0]
+        amounts: dict[tuple[int, int], int] = defaultdict(int)
+        sizes = {pair: pair.new.holding(pair.new.start, self.day, self.rules.rates).amount for pair in pairs}
+        for pair, amount in sizes.items():
+            amounts[pair.new.start, pair.new.end] += amount
+        return min(
+            pairs,
+            key=lambda p: (-amounts[p.new.start, p.new.end], p.new.start, p.new.end, -sizes[p], p.new.number),
+        )
 
     def is_held(self, term: Term, day: int) -> bool:
         """True if the customer has a term on `day`, running, pending or paused."""
@@ -403,7 +429,20 @@ class Settlement:
 
     def is_paused(self, term: Term, day: int) -> bool:
         """True if the product of a term is paused on `day`."""
-        return any(pause.start <= day < pause.end for pause in self.pauses(term))
+        return bool(self._pauses_of_line) and any(pause.start <= day < pause.end for pause in self.pauses(term))
+
+    def next_change(self, day: int) -> int:
+        """First day after `day` on which something held begins, ends, pauses or changes without further news."""
+        days = [OPEN_END]
+        for term in self.terms:
+            if term.is_live:
+                days += (term.begin, self.revenue_end(term))
+                days += [v.valid_from for v in term.line.versions if v.valid_from is not None]
+                days += [pair.new.begin for pair in term.new_pairs]
+        for pause in self._pauses_of_line.values():
+            days += (pause.start, pause.end)
+        days += [merger.merged for merger in self._heirs.values()]
+        return min(change for change in days if change > day)
 
     def last_step(self, term: Term) -> Term:
         """Last known step of the ramp that a term belongs to; the term itself if it is in none."""
@@ -427,9 +466,11 @@ class Settlement:
         return term.start + self.rules.policy.renewal.payment_days
 
     def is_payment_asked(self, term: Term) -> bool:
-        """True if a term counts as a renewal only once it is paid."""
-        first = self.rules.payments_from
-        return first is not None and term.start >= first
+        """True if a term counts as a renewal only once it is paid: as known now, the terms of its year mostly are."""
+        payment = self.rules.policy.renewal.payment
+        if payment != "auto":
+            return payment == "required"
+        return self.rules.payments.share(term.start, self.day) >= PAYMENT_SHARE
 
     def is_paid(self, term: Term) -> bool:
         """True if the payment of a term is known."""
@@ -440,8 +481,9 @@ class Settlement:
         return (
             pair.kind == "renewal"
             and pair.rule != "in_place"
-            and self.is_payment_asked(pair.new)
+            and not pair.new.is_waived
             and not self.is_paid(pair.new)
+            and self.is_payment_asked(pair.new)
         )
 
     def _queue_maturity(self, term: Term) -> None:
@@ -452,19 +494,21 @@ class Settlement:
     # --- what follows what (R10) ---------------------------------------------------------------
 
     def _add_pair(self, old: Term, new: Term, rule: Rule, kind: Kind) -> None:
+        self.revision += 1
         pair = Pair(old, new, rule, kind, self.day)
         self.pairs.append(pair)
         old.new_pairs.append(pair)
         new.old_pairs.append(pair)
         self._queue_maturity(old)
-        if self.is_waiting(pair):
-            self.queue(self.payment_deadline(new))
+        if kind == "renewal" and not self.is_paid(new):
+            self.queue(max(self.payment_deadline(new), self.day + 1))
         for purchase in self.purchases:
             if purchase.term is new and purchase.voided is None and purchase.known < self.day:
                 purchase.voided = self.day
                 new.noted = None
 
     def _drop_pair(self, pair: Pair) -> None:
+        self.revision += 1
         pair.voided = self.day
         pair.old.new_pairs.remove(pair)
         pair.new.old_pairs.remove(pair)
@@ -534,6 +578,10 @@ class Settlement:
         """True if nothing continues `old` so far, or only what starts on the same day as `new`."""
         return old.renewed_in_place is None and all(pair.new.start == new.start for pair in old.new_pairs)
 
+    def _with_twins(self, found: Term, terms: Sequence[Term], new: Term) -> list[Term]:
+        """The term found, with those of its account, product and dates: one contract booked in several rows."""
+        return [t for t in terms if _are_twins(t, found) and self._is_alike(t, found) and self._is_free_for(t, new)]
+
     def _is_alike(self, old: Term, new: Term) -> bool:
         """True if both are the same product of the same account."""
         return old.version.product == new.version.product and self.account(old) == self.account(new)
@@ -543,7 +591,7 @@ class Settlement:
         if new.version.replaces is None:
             return []
         named = [t for t in terms if t.line.contract_id == new.version.replaces and self._is_free_for(t, new)]
-        return _with_twins([max(named, key=lambda t: (t.start, t.number))], named) if named else []
+        return self._with_twins(max(named, key=lambda t: (t.start, t.number)), terms, new) if named else []
 
     def _of_subscription(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(2) The term before it of the same subscription, or of the same contract id."""
@@ -555,7 +603,7 @@ class Settlement:
 
         same = [t for t in terms if t.start < new.start and is_same(t) and self._is_free_for(t, new)]
         product = [t for t in same if t.version.product == new.version.product] or same
-        return _with_twins([max(product, key=lambda t: (t.ends, t.start, t.number))], product) if product else []
+        return self._with_twins(max(product, key=lambda t: (t.ends, t.start, t.number)), terms, new) if product else []
 
     def _of_order(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(3) The row before it of the same order."""
@@ -590,7 +638,7 @@ class Settlement:
             for old in terms
             if self._is_alike(old, new)
             and old.start < new.start
-            and old.renewed_in_place is None
+            and not self._is_replaced_early(old)
             and self._distance(old, new) <= min(ADJACENT_DAYS, old.length // 2)
             and self._may_follow_end(old, new)
         ]
@@ -611,6 +659,12 @@ class Settlement:
         nearest = min(near, key=lambda old: (self._distance(old, new), self.ends_after_pause(old), old.number))
         ends = self.ends_after_pause(nearest)
         return [old for old in near if self.ends_after_pause(old) == ends]
+
+    def _is_replaced_early(self, old: Term) -> bool:
+        """True if something took the place of `old` before the time at which it would be renewed."""
+        first = old.ends - self.before_window(old)
+        is_amended = any(pair.kind != "renewal" or pair.new.start < first for pair in old.new_pairs)
+        return is_amended or old.renewed_in_place is not None
 
     def _is_free_twin(self, old: Term, new: Term) -> bool:
         """True if nothing continues `old` so far, or only a contract of the same dates as `new`."""
@@ -669,14 +723,20 @@ class Settlement:
 
     def _settle_payments(self) -> None:
         """Let renewals lapse that were not paid in time, and begin those that are paid after all."""
+        if self.rules.policy.renewal.payment == "ignored":
+            return
         for term in self.terms:
             if term.lapsed is not None and self.is_paid(term):
                 term.lapsed, term.begin = None, max(self.day, term.start)
-            waiting = [pair for pair in term.old_pairs if self.is_waiting(pair)]
-            if waiting and self.day >= self.payment_deadline(term):
+                self.revision += 1
+            if not term.old_pairs or term.is_waived or self.day < self.payment_deadline(term):
+                continue
+            if any(map(self.is_waiting, term.old_pairs)):
                 for pair in list(term.old_pairs):
                     self._drop_pair(pair)
                 term.lapsed = self.day
+            else:
+                term.is_waived = True
 
     def _judge_purchases(self) -> None:
         """Judge what each term that has started bought beyond what the customer had, by what is known now."""
@@ -760,9 +820,13 @@ class Settlement:
                 continue
             if not any(map(self.is_waiting, term.new_pairs)):
                 term.final = self.day
+                self.revision += not term.new_pairs
                 self.matured.append(term)
+                for pair in term.new_pairs:
+                    pair.new.is_waived = True
 
 
+@lru_cache(maxsize=None)
 def month_end(day: int) -> int:
     """Last day of the month of a day."""
     first = day_date(day).replace(day=1)
@@ -777,12 +841,6 @@ def unique(terms: Iterable[Term]) -> list[Term]:
 
 def _are_twins(left: Term, right: Term) -> bool:
     return (left.start, left.end) == (right.start, right.end)
-
-
-def _with_twins(found: list[Term], terms: Sequence[Term]) -> list[Term]:
-    """The term found, with those of the same product and dates: one contract booked in several rows."""
-    first = found[0]
-    return [t for t in terms if _are_twins(t, first) and t.version.product == first.version.product]
 
 
 def _is_at_least(size: Holding, other: Holding) -> bool:

@@ -42,12 +42,16 @@ class StateLog:
 
     def __init__(self, settlement: Settlement) -> None:
         self._settlement = settlement
+        self._revision = -1
         self._open: dict[int, tuple[int, TermState]] = {}
         self.rows: list[tuple[Term, int, int | None, TermState]] = []
         """Term, first day, first day after it or None, and state. A state of day t rests on what was known before t."""
 
     def update(self) -> None:
         """Take over the states after a settled day: they hold from the next day on."""
+        if self._revision == self._settlement.revision:
+            return
+        self._revision = self._settlement.revision
         day = self._settlement.day + 1
         for term in self._settlement.terms:
             held = self._open.get(term.number)

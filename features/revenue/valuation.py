@@ -90,15 +90,18 @@ class Change:
 
 
 def total(holdings: Sequence[Holding]) -> Holding:
-    """Sum of holdings; seats are unknown as soon as those of one are, the plan is that of the largest."""
+    """Sum of holdings; seats are unknown as soon as those of one are, the plan is the one with the largest amount."""
     if len(holdings) == 1:
         return holdings[0]
     if not holdings:
         return Holding(0, None, None)
     seats = [holding.seats for holding in holdings]
-    largest = max(holdings, key=lambda holding: holding.amount)
     known = sum(s for s in seats if s is not None) if all(s is not None for s in seats) else None
-    return Holding(sum(holding.amount for holding in holdings), known, largest.plan)
+    plans: dict[str | None, int] = defaultdict(int)
+    for holding in holdings:
+        plans[holding.plan] += holding.amount
+    plan = max(plans, key=lambda name: (plans[name], name or ""))
+    return Holding(sum(plans.values()), known, plan)
 
 
 def decompose_change(old: Holding, new: Holding, years: float, routine_uplift: float) -> Change:
