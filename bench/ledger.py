@@ -29,7 +29,8 @@ def draw_contracts(accounts: int, contracts: int, seed: int) -> pa.Table:
             end = start + timedelta(days=365)
             rows.append(
                 {
-                    "contract_id": f"c{account}-{number}", "account_id": f"a{account}", "product": "core", "plan": "pro",
+                    "contract_id": f"c{account}-{number}", "account_id": f"a{account}", "product": "core",
+                    "plan": "pro",
                     "start_date": start, "end_date": end, "arr": arr, "currency": pick.choice(["USD", "EUR"]),
                     "seats": seats, "signed_at": start - timedelta(days=pick.randrange(60)),
                     "paid_at": start + timedelta(days=pick.randrange(45)), "cancelled_at": None, "auto_renew": True,
@@ -51,9 +52,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     contracts = ibis.memtable(draw_contracts(args.accounts, args.contracts, args.seed))
-    rates = ibis.memtable(
-        [{"currency": "EUR", "date": datetime(y, m, 1), "rate": 1.05 + m / 100} for y in range(2016, 2027) for m in range(1, 13)]
-    )  # fmt: skip
+    months = [datetime(year, month, 1) for year in range(2016, 2027) for month in range(1, 13)]
+    rates = ibis.memtable([{"currency": "EUR", "date": day, "rate": 1.05 + day.month / 100} for day in months])
     begin, cpu = time.perf_counter(), time.process_time()
     ledger = RenewalLedger(contracts, TOLD_ON, Policy(), rates)
     counts = {

@@ -35,8 +35,8 @@ class Renewal(ConfigSection):
     """Rules for renewals: payment, price change and horizon (R1, R5)."""
 
     payment: Literal["auto", "required", "ignored"] = "auto"
-    """`required`: an unpaid follow-on is not a renewal. `auto`: required of the terms from the day on from which at least
-    80 % of the terms carry a payment date."""
+    """`required`: an unpaid follow-on is not a renewal. `auto`: required of a term if at least 80 % of the terms that
+    started in the year before carry a payment date."""
     payment_days: int = Field(90, ge=0)
     """A renewal may be paid until this many days after its start, and is pending until then (R1)."""
     routine_uplift: float = Field(0.10, ge=0)

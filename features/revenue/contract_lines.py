@@ -6,7 +6,7 @@ before it ended, or later, is the next term; any other row with the same id is a
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,12 @@ from typing import Any
 import ibis.expr.types as ir
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.valuation import DAYS_PER_YEAR, day_number
+from renewals.features.revenue.valuation import DAYS_PER_YEAR, day_number, month_start
 
 OPEN_END = 10**7
 """Day number of an end that is not known: the contract runs on."""
+LAST_END = day_number(date(9000, 1, 1))
+"""Ends from this day on stand for an open end."""
 ADJACENT_DAYS = 3
 """Days between an end and a start that still count as adjacent (R10)."""
 DEFAULT_PRODUCT = "core"
@@ -150,6 +152,8 @@ def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Vers
     days = {name: _day(row[name]) for name in INSTANTS}
     start = days["start_date"]
     means_end = contracts.cancelled_means == "end"
+    if _is_before_contract(days):
+        days["cancelled_at"] = None
     notices = [day for day in (days["notice_given_at"], None if means_end else days["cancelled_at"]) if day is not None]
     return Version(
         known=_known_day(days, signed_table),
@@ -160,7 +164,7 @@ def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Vers
         product=contracts.current_product(str(row["product"] or DEFAULT_PRODUCT)),
         plan=row["plan"],
         start=start,
-        end=OPEN_END if days["end_date"] is None else days["end_date"],
+        end=OPEN_END if days["end_date"] is None or days["end_date"] >= LAST_END else days["end_date"],
         arr=float(row["arr"]),
         currency=row["currency"],
         seats=int(row["seats"]) if row["seats"] else None,
@@ -177,12 +181,18 @@ def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Vers
         auto_renew=row["auto_renew"],
         signed_at=row["signed_at"],
         paid_at=row["paid_at"],
-        cancelled_at=row["cancelled_at"],
+        cancelled_at=None if days["cancelled_at"] is None else row["cancelled_at"],
         loss_reason=row["loss_reason"],
         lost_to=row["lost_to"],
         loss_recorded=days["loss_recorded_at"],
         sold_by=row["sold_by"],
     )
+
+
+def _is_before_contract(days: Mapping[str, Any]) -> bool:
+    """True if a cancellation is dated before both the signature and the start: it cancelled something else."""
+    cancelled, signed = days["cancelled_at"], days["signed_at"]
+    return cancelled is not None and signed is not None and cancelled < min(signed, days["start_date"])
 
 
 def _known_day(days: Mapping[str, Any], signed_table: bool) -> int:
@@ -232,6 +242,10 @@ def _line_of(lines: list[Line], version: Version) -> Line | None:
     return None if version.start >= max(ends, before.start + 1) else before
 
 
+MIN_TERMS = 20
+"""Smallest number of terms from which the share with a payment date is taken, as far as there are so many."""
+
+
 class PaymentShare:
     """Share of terms with a payment date, by which payment is asked of a term or not (R1)."""
 
@@ -246,12 +260,16 @@ class PaymentShare:
         self._cache: dict[tuple[int, int], float] = {}
 
     def share(self, start: int, day: int) -> float:
-        """Share of the terms that started in the year up to `start` and carry a payment date known on `day`.
+        """Share, on the first of the month of `day`, of the terms that started in the year before the month of `start`.
 
-        Several rows of one product with the same dates are one term.
+        Where fewer than `MIN_TERMS` started in that year, the last `MIN_TERMS` before it count. Several rows of one
+        product with the same dates are one term.
         """
-        if (start, day) not in self._cache:
-            low = bisect_right(self._terms, (start - DAYS_PER_YEAR, OPEN_END + 1))
-            terms = self._terms[low : bisect_right(self._terms, (start, OPEN_END + 1))]
-            self._cache[start, day] = sum(paid <= day for _start, paid in terms) / len(terms) if terms else 0.0
-        return self._cache[start, day]
+        first, known = month_start(start), month_start(day)
+        if (first, known) not in self._cache:
+            high = bisect_left(self._terms, (first,))
+            low = min(bisect_left(self._terms, (first - DAYS_PER_YEAR,)), max(high - MIN_TERMS, 0))
+            terms = self._terms[low:high]
+            paid = sum(paid_day < known for _start, paid_day in terms)
+            self._cache[first, known] = paid / len(terms) if terms else 0.0
+        return self._cache[first, known]

@@ -14,7 +14,7 @@ Days are numbers since 1970-01-01 inside, dates in the tables; money is integer 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cached_property
@@ -37,15 +37,19 @@ from renewals.features.revenue.outcomes import (
     renewal_sets,
 )
 from renewals.features.revenue.roll_forward import MONEY_COLUMNS, AccountMonth, RollForward, months_between
-from renewals.features.revenue.settlement import Merger, Settlement, SettlementRules, Term, month_end
+from renewals.features.revenue.settlement import Merger, Settlement, SettlementRules, Term
 from renewals.features.revenue.states import StateLog
-from renewals.features.revenue.valuation import CHANGE_COLUMNS, Rates, day_date, day_number, read_rates
+from renewals.features.revenue.valuation import (
+    CHANGE_COLUMNS,
+    ROUNDING_CENTS,
+    day_date,
+    day_number,
+    month_start,
+    read_rates,
+)
 
 Materialize = Callable[[ir.Table], ir.Table]
 """Function applied to a table that is used several times: the identity, or one that stores it."""
-
-FOLLOW_ON_COLUMNS = ("follow_on_id", "follow_on_start", "follow_on_end", "follow_on_known_at")
-EVENT_COLUMNS = ("account_id", "contract_id", "product", "kind", "happened_at", "known_at", "voided_at", "amount")
 
 
 @dataclass
@@ -90,8 +94,8 @@ class RenewalLedger:
         first = self.policy.contracts.complete_from or day_date(min(line.start for line in self._lines))
         return list(months_between(first, self.told_on))
 
-    @cached_property
-    def _stories(self) -> list[FamilyStory]:
+    def stories(self) -> Iterator[FamilyStory]:
+        """Stories of the families, one after the other; each is told once and not kept."""
         rules = SettlementRules(
             self.policy,
             read_rates(self.rates, self.policy.money.reporting_currency),
@@ -99,7 +103,8 @@ class RenewalLedger:
             day_number(self.told_on) - 1,
         )
         mergers = _read_mergers(self.accounts, day_number(self.known_until or self.told_on))
-        return [self._tell(lines, merged, rules) for lines, merged in _families(self._lines, mergers)]
+        for lines, merged in _families(self._lines, mergers):
+            yield self._tell(lines, merged, rules)
 
     def _tell(self, lines: Sequence[Line], mergers: Sequence[Merger], rules: SettlementRules) -> FamilyStory:
         settlement = Settlement(lines, mergers, rules)
@@ -116,9 +121,32 @@ class RenewalLedger:
         entries += [pending_entry(settlement, term) for term in settlement.terms if _is_pending(settlement, term)]
         return FamilyStory(settlement, entries, renewal_sets(settlement, entries), roll_forward.rows, states)
 
+    @cached_property
+    def _tables(self) -> dict[str, ir.Table]:
+        """All tables, told in one pass; the rows of a few hundred families at a time are packed, to save memory."""
+        types = _table_types(self._id_types)
+        packed: dict[str, list[pa.Table]] = {name: [] for name in types}
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in types}
+        reporting = self.policy.money.reporting_currency
+        terms = 0
+
+        def pack() -> None:
+            for name, schema in types.items():
+                packed[name].append(pa.Table.from_pylist(rows[name], schema=schema))
+                rows[name].clear()
+
+        for number, story in enumerate(self.stories(), start=1):
+            for name, make in _ROWS.items():
+                rows[name] += make(story, terms, reporting)
+            terms += len(story.settlement.terms)
+            if number % FAMILIES_A_BATCH == 0:
+                pack()
+        pack()
+        return {name: ibis.memtable(pa.concat_tables(parts)) for name, parts in packed.items()}
+
     # --- tables --------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def entries(self) -> ir.Table:
         """Outcome and amounts of each contract that came due before `told_on`, one row per term.
 
@@ -127,58 +155,19 @@ class RenewalLedger:
         (`follow_on_id`): otherwise the decided rows would contain early renewals but no losses. `booked_month` is the
         month in whose rates and losses the outcome counts. A ramp is one row, with the id of its last step.
         """
-        rows = (
-            _entry_row(story, entry, self.policy.money.reporting_currency)
-            for story in self._stories
-            for entry in story.entries
-        )
-        return self._table(rows, _entry_types(self._id_types))
+        return self._tables["entries"]
 
-    @cached_property
+    @property
     def pairs(self) -> ir.Table:
-        """What continues what, with the rule that joined them, one row per (old contract, new contract)."""
-        rows = (
-            {
-                "account_id": story.settlement.account(pair.new),
-                "old_id": pair.old.line.contract_id,
-                "new_id": pair.new.line.contract_id,
-                "rule": pair.rule,
-                "kind": pair.kind,
-                "known_at": _instant(pair.known),
-            }
-            for story in self._stories
-            for pair in story.settlement.pairs
-            if pair.voided is None
-        )
-        ids = self._id_types
-        texts = {"rule": pa.string(), "kind": pa.string(), "known_at": pa.timestamp("us")}
-        return self._table(
-            rows,
-            {"account_id": ids["account_id"], "old_id": ids["contract_id"], "new_id": ids["contract_id"], **texts},
-        )
+        """What continues what, with the rule that joined them, one row per (old term, new term)."""
+        return self._tables["pairs"]
 
-    @cached_property
+    @property
     def overlaps(self) -> ir.Table:
         """Contracts of one product that overlap without any other sign (R10 rule 6), one row per pair."""
-        rows = (
-            {
-                "account_id": story.settlement.account(new),
-                "old_id": old.line.contract_id,
-                "new_id": new.line.contract_id,
-                "starts": day_date(new.start),
-                "replaces": replaces,
-                "old_amount": old.holding(new.start, new.start, story.settlement.rules.rates).amount,
-                "new_amount": new.holding(new.start, new.start, story.settlement.rules.rates).amount,
-            }
-            for story in self._stories
-            for old, new, replaces in story.settlement.overlaps
-        )
-        ids = self._id_types
-        types = {"account_id": ids["account_id"], "old_id": ids["contract_id"], "new_id": ids["contract_id"]}
-        amounts = {"old_amount": pa.int64(), "new_amount": pa.int64()}
-        return self._table(rows, {**types, "starts": pa.date32(), "replaces": pa.bool_(), **amounts})
+        return self._tables["overlaps"]
 
-    @cached_property
+    @property
     def expansions(self) -> ir.Table:
         """Purchases of customers beyond what they had, one row per expansion event.
 
@@ -187,46 +176,14 @@ class RenewalLedger:
         when the term started and is known once that is settled. `voided_at` is set if it later turned out to be a
         replacement: the old contract was cancelled after the new one had started.
         """
-        rows = (
-            {
-                "account_id": purchase.account_id,
-                "contract_id": purchase.term.line.contract_id,
-                "product": purchase.product,
-                "kind": purchase.kind,
-                "happened_at": day_date(purchase.happened),
-                "known_at": _instant(purchase.known),
-                "voided_at": None if purchase.voided is None else _instant(purchase.voided),
-                "amount": purchase.amount,
-                "sold_by": purchase.term.version.sold_by,
-                "signed_at": purchase.term.version.signed_at,
-            }
-            for story in self._stories
-            for purchase in story.settlement.purchases
-        )
-        return self._table(rows, _event_types(self._id_types))
+        return self._tables["expansions"]
 
-    @cached_property
+    @property
     def revenue_intervals(self) -> ir.Table:
         """Days [start_day, end_day) on which a term counts as recurring revenue, as known now, one row per term."""
-        rows = (
-            {
-                "contract_id": term.line.contract_id,
-                "account_id": story.settlement.account(term),
-                "product": term.version.product,
-                "plan": term.version.plan,
-                "start_day": term.begin,
-                "end_day": story.settlement.revenue_end(term),
-                "amount": term.holding(term.start, story.settlement.day, story.settlement.rules.rates).amount,
-            }
-            for story in self._stories
-            for term in story.settlement.terms
-            if term.is_live and term.begin < story.settlement.revenue_end(term)
-        )
-        texts = {"product": pa.string(), "plan": pa.string()}
-        numbers = dict.fromkeys(("start_day", "end_day", "amount"), pa.int64())
-        return self._table(rows, {**self._id_types, **texts, **numbers})
+        return self._tables["revenue_intervals"]
 
-    @cached_property
+    @property
     def account_months(self) -> ir.Table:
         """Movements of recurring revenue, one row per (month, account_id) with any revenue or customer.
 
@@ -234,23 +191,23 @@ class RenewalLedger:
         closing, and closing(m) = opening(m + 1). `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises
         only: a discount is contraction). `lost` is 1 if the account was a customer and is none any more.
         """
-        rows = (
-            {
-                "month": row.month,
-                "account_id": row.account_id,
-                **row.money,
-                "opening_plan": row.opening_plan,
-                "closing_plan": row.closing_plan,
-                "lost": int(row.is_lost),
-            }
-            for story in self._stories
-            for row in story.months
-        )
-        money = dict.fromkeys((*MONEY_COLUMNS, "lost"), pa.int64())
-        plans = {"opening_plan": pa.string(), "closing_plan": pa.string()}
-        return self._table(
-            rows, {"month": pa.date32(), "account_id": self._id_types["account_id"], **money, **plans}
-        )
+        return self._tables["account_months"]
+
+    @property
+    def term_states(self) -> ir.Table:
+        """Terms as known on each day, one row per (term, stretch of days without change).
+
+        A row holds for the days t with `seen_from <= t < seen_until` and rests on what was known before t.
+        """
+        return self._tables["term_states"]
+
+    @property
+    def term_outcomes(self) -> ir.Table:
+        """Outcome of the renewal of each term, one row per term.
+
+        A term that was amended, or is a step of a ramp, has the outcome of the term that took its place.
+        """
+        return self._tables["term_outcomes"]
 
     def account_roll_forward(self, months: Sequence[date]) -> ir.Table:
         """Rows of `account_months` for the given months."""
@@ -263,55 +220,6 @@ class RenewalLedger:
         calendar = ibis.memtable([{"month": month} for month in months], schema={"month": "date"})
         joined = calendar.left_join(sums, "month")
         return joined.select("month", **{name: joined[name].fill_null(0) for name in money})
-
-    @cached_property
-    def term_states(self) -> ir.Table:
-        """Terms as known on each day, one row per (term, stretch of days without change).
-
-        A row holds for the days t with `seen_from <= t < seen_until` and rests on what was known before t.
-        """
-        rows = (
-            _state_row(offset + term.number, first, until, state)
-            for offset, story in self._numbered_stories()
-            for term, first, until, state in story.states.rows
-        )
-        return self._table(rows, _state_types(self._id_types))
-
-    @cached_property
-    def term_outcomes(self) -> ir.Table:
-        """Outcome of the renewal of each term, one row per term.
-
-        A term that was amended, or is a step of a ramp, has the outcome of the term that took its place.
-        """
-        rows = (row for offset, story in self._numbered_stories() for row in _outcome_rows(offset, story))
-        flags = {"renewed": pa.int8(), "rolling": pa.bool_()}
-        return self._table(rows, {"term": pa.int64(), **flags, "matured_at": pa.timestamp("us")})
-
-    def follow_ons(self) -> ir.Table:
-        """Follow-on known so far of each contract, due or still running, one row per contract that has one."""
-        rows = (
-            {
-                "contract_id": pair.old.line.contract_id,
-                "account_id": story.settlement.account(pair.old),
-                "follow_on_id": pair.new.line.contract_id,
-                "follow_on_start": day_date(pair.new.start),
-            }
-            for story in self._stories
-            for pair in story.settlement.pairs
-            if pair.voided is None and pair.kind == "renewal"
-        )
-        types = {**self._id_types, "follow_on_id": self._id_types["contract_id"], "follow_on_start": pa.date32()}
-        return self._table(rows, types)
-
-    def _numbered_stories(self) -> Iterator[tuple[int, FamilyStory]]:
-        """Stories with the number of the first term of each, so that terms have numbers of their own."""
-        offset = 0
-        for story in self._stories:
-            yield offset, story
-            offset += len(story.settlement.terms)
-
-    def _table(self, rows: Iterable[dict[str, Any]], types: dict[str, pa.DataType]) -> ir.Table:
-        return ibis.memtable(pa.Table.from_pylist(list(rows), schema=pa.schema(list(types.items()))))
 
 
 def renewals(entries: ir.Table) -> ir.Table:
@@ -349,8 +257,6 @@ def renewals(entries: ir.Table) -> ir.Table:
 
 
 def _set_outcome(decided: ir.Value, renewed: ir.Value) -> ir.Value:
-    from renewals.features.revenue.valuation import ROUNDING_CENTS
-
     balance = _.upsell + _.cross_sell - (_.amount_due - _.amount_kept)
     return ibis.cases(
         (~decided, OUTCOMES[4]),
@@ -375,7 +281,8 @@ def _read_mergers(accounts: ir.Table | None, known_until: int) -> list[Merger]:
         return []
     optional = [name for name in ("merged_at", "recorded_at", "created_at") if name in accounts.columns]
     merged = accounts.filter(
-        _.merged_into_account_id.notnull(), _.merged_into_account_id != _.account_id.cast(_.merged_into_account_id.type())
+        _.merged_into_account_id.notnull(),
+        _.merged_into_account_id != _.account_id.cast(_.merged_into_account_id.type()),
     )
     rows = merged.select("account_id", "merged_into_account_id", *optional).to_pyarrow().to_pylist()
     mergers = []
@@ -435,131 +342,158 @@ def _is_pending(settlement: Settlement, term: Term) -> bool:
 
 # --- rows --------------------------------------------------------------------------------------
 
-
-def _instant(day: int) -> datetime:
-    return datetime.combine(day_date(day), time())
-
-
-def _end_date(day: int) -> date | None:
-    return None if day >= OPEN_END else day_date(day)
+FAMILIES_A_BATCH = 200
+"""Families whose rows are packed together."""
 
 
-def _entry_row(story: FamilyStory, entry: Entry, reporting_currency: str) -> dict[str, Any]:
-    settlement, term = story.settlement, entry.term
-    first = settlement.first_step(term)
-    found, follow_on, version = story.sets.get(term.number), entry.follow_on, term.version
-    reason_known = version.loss_recorded is None or version.loss_recorded <= settlement.rules.last_day
-    booked = None
-    if entry.renewed is not None:
-        booked = day_date(booked_month_end(settlement, entry)).replace(day=1)
-    return {
-        "contract_id": term.line.contract_id,
-        "account_id": entry.account_id,
-        "product": version.product,
-        "plan": version.plan,
-        "start_date": day_date(first.start),
-        "end_date": _end_date(term.end),
-        "due_at": day_date(entry.due),
-        "currency": version.currency or reporting_currency,
-        "outcome": entry.outcome,
-        "renewed": entry.renewed,
-        "rule": entry.rule,
-        "follow_on_id": None if follow_on is None else follow_on.line.contract_id,
-        "follow_on_start": None if follow_on is None else day_date(follow_on.start),
-        "follow_on_end": None if follow_on is None else _end_date(follow_on.end),
-        "follow_on_known_at": None if follow_on is None else _instant(follow_on.known),
-        "amount_due": entry.amount_due,
-        **entry.changes,
-        "known_at": _instant(first.known),
-        "matured_at": _instant(entry.matured),
-        "booked_month": booked,
-        "rolling": settlement.is_rolling(term),
-        "loss_reason": version.loss_reason if entry.renewed == 0 and reason_known else None,
-        "lost_to": version.lost_to if entry.renewed == 0 and reason_known else None,
-        "sold_by": version.sold_by,
-        "set_known_at": None if found is None else _instant(found.known),
-        "set_matured_at": None if found is None else _instant(found.matured),
-        "set_closed": None if found is None else found.is_closed,
-    }
+def _instant(day: int | None) -> datetime | None:
+    return None if day is None else datetime.combine(day_date(day), time())
 
 
-def _entry_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
-    text, day, instant, money = pa.string(), pa.date32(), pa.timestamp("us"), pa.int64()
-    return {
-        **ids,
-        **dict.fromkeys(("product", "plan"), text),
-        **dict.fromkeys(("start_date", "end_date", "due_at"), day),
-        **dict.fromkeys(("currency", "outcome"), text),
-        "renewed": pa.int8(),
-        "rule": text,
-        "follow_on_id": ids["contract_id"],
-        "follow_on_start": day,
-        "follow_on_end": day,
-        "follow_on_known_at": instant,
-        **dict.fromkeys(("amount_due", *CHANGE_COLUMNS), money),
-        **dict.fromkeys(("known_at", "matured_at"), instant),
-        "booked_month": day,
-        "rolling": pa.bool_(),
-        **dict.fromkeys(("loss_reason", "lost_to", "sold_by"), text),
-        **dict.fromkeys(("set_known_at", "set_matured_at"), instant),
-        "set_closed": pa.bool_(),
-    }
+def _end_date(day: int | None) -> date | None:
+    """Date of a day; None for an open end."""
+    return None if day is None or day >= OPEN_END else day_date(day)
 
 
-def _event_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
-    texts = {"product": pa.string(), "kind": pa.string()}
-    times = {"happened_at": pa.date32(), "known_at": pa.timestamp("us"), "voided_at": pa.timestamp("us")}
-    order = {"account_id": ids["account_id"], "contract_id": ids["contract_id"], **texts, **times}
-    return {**order, "amount": pa.int64(), "sold_by": pa.string(), "signed_at": pa.timestamp("us")}
+def _entry_rows(story: FamilyStory, _first_term: int, reporting_currency: str) -> Iterator[dict[str, Any]]:
+    settlement = story.settlement
+    for entry in story.entries:
+        term, follow_on, version = entry.term, entry.follow_on, entry.term.version
+        first, found = settlement.first_step(term), story.sets.get(term.number)
+        is_reason_known = version.loss_recorded is None or version.loss_recorded <= settlement.rules.last_day
+        has_reason = entry.renewed == 0 and is_reason_known
+        booked = None if entry.renewed is None else month_start(booked_month_end(settlement, entry))
+        yield {
+            "contract_id": term.line.contract_id,
+            "account_id": entry.account_id,
+            "product": version.product,
+            "plan": version.plan,
+            "start_date": day_date(first.start),
+            "end_date": _end_date(term.end),
+            "due_at": day_date(entry.due),
+            "currency": version.currency or reporting_currency,
+            "outcome": entry.outcome,
+            "renewed": entry.renewed,
+            "rule": entry.rule,
+            "follow_on_id": None if follow_on is None else follow_on.line.contract_id,
+            "follow_on_start": None if follow_on is None else day_date(follow_on.start),
+            "follow_on_end": None if follow_on is None else _end_date(follow_on.end),
+            "follow_on_known_at": None if follow_on is None else _instant(follow_on.known),
+            "amount_due": entry.amount_due,
+            **entry.changes,
+            "known_at": _instant(first.known),
+            "matured_at": _instant(entry.matured),
+            "booked_month": _end_date(booked),
+            "rolling": settlement.is_rolling(term),
+            "loss_reason": version.loss_reason if has_reason else None,
+            "lost_to": version.lost_to if has_reason else None,
+            "sold_by": version.sold_by,
+            "set_known_at": None if found is None else _instant(found.known),
+            "set_matured_at": None if found is None else _instant(found.matured),
+            "set_closed": None if found is None else found.is_closed,
+        }
 
 
-def _state_row(number: int, first: int, until: int | None, state: Any) -> dict[str, Any]:
-    dates = {name: _end_date(getattr(state, name)) for name in ("start_date", "end_date", "renewal_date")}
-    days = {
-        name: None if (day := getattr(state, name)) is None else day_date(day)
-        for name in ("notice_given", "replaced_at")
-    }
-    last = OPEN_END if until is None else until
-    return {"term": number, "seen_from": first, "seen_until": last, **state._asdict(), **dates, **days}
+def _pair_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    for pair in story.settlement.pairs:
+        if pair.voided is None:
+            yield {
+                "account_id": story.settlement.account(pair.new),
+                "old_id": pair.old.line.contract_id,
+                "old_start": day_date(pair.old.start),
+                "new_id": pair.new.line.contract_id,
+                "new_start": day_date(pair.new.start),
+                "rule": pair.rule,
+                "kind": pair.kind,
+                "known_at": _instant(pair.known),
+            }
 
 
-def _state_types(ids: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
-    text, day, instant = pa.string(), pa.date32(), pa.timestamp("us")
-    return {
-        "term": pa.int64(),
-        "seen_from": pa.int32(),
-        "seen_until": pa.int32(),
-        "account_id": ids["account_id"],
-        "contract_id": ids["contract_id"],
-        **dict.fromkeys(("product", "plan"), text),
-        **dict.fromkeys(("start_date", "end_date", "renewal_date"), day),
-        "arr": pa.float64(),
-        "currency": text,
-        "seats": pa.int64(),
-        "auto_renew": pa.bool_(),
-        **dict.fromkeys(("signed_at", "paid_at", "cancelled_at"), instant),
-        "notice_days": pa.int64(),
-        "notice_given": day,
-        "replaced_at": day,
-        "signed_ahead": pa.bool_(),
-        "rolling": pa.bool_(),
-    }
+def _overlap_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    settlement = story.settlement
+    for old, new, replaces in settlement.overlaps:
+        amounts = [term.holding(new.start, settlement.day, settlement.rules.rates).amount for term in (old, new)]
+        yield {
+            "account_id": settlement.account(new),
+            "old_id": old.line.contract_id,
+            "new_id": new.line.contract_id,
+            "starts": day_date(new.start),
+            "replaces": replaces,
+            "old_amount": amounts[0],
+            "new_amount": amounts[1],
+        }
 
 
-def _outcome_rows(offset: int, story: FamilyStory) -> Iterator[dict[str, Any]]:
+def _expansion_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    for purchase in story.settlement.purchases:
+        yield {
+            "account_id": purchase.account_id,
+            "contract_id": purchase.term.line.contract_id,
+            "product": purchase.product,
+            "kind": purchase.kind,
+            "happened_at": day_date(purchase.happened),
+            "known_at": _instant(purchase.known),
+            "voided_at": _instant(purchase.voided),
+            "amount": purchase.amount,
+            "sold_by": purchase.term.version.sold_by,
+            "signed_at": purchase.term.version.signed_at,
+        }
+
+
+def _interval_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    settlement = story.settlement
+    for term in settlement.terms:
+        end = settlement.revenue_end(term)
+        if term.is_live and term.begin < end:
+            yield {
+                "contract_id": term.line.contract_id,
+                "account_id": settlement.account(term),
+                "product": term.version.product,
+                "plan": term.version.plan,
+                "start_day": term.begin,
+                "end_day": end,
+                "amount": term.holding(term.start, settlement.day, settlement.rules.rates).amount,
+            }
+
+
+def _month_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    for row in story.months:
+        yield {
+            "month": row.month,
+            "account_id": row.account_id,
+            **row.money,
+            "lost": int(row.is_lost),
+            "opening_plan": row.opening_plan,
+            "closing_plan": row.closing_plan,
+        }
+
+
+def _state_rows(story: FamilyStory, first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
+    for term, first, until, state in story.states.rows:
+        values = state._asdict()
+        dates = ("start_date", "end_date", "renewal_date", "notice_given", "replaced_at")
+        yield {
+            "term": first_term + term.number,
+            "seen_from": first,
+            "seen_until": OPEN_END if until is None else until,
+            **values,
+            **{name: _end_date(values[name]) for name in dates},
+        }
+
+
+def _outcome_rows(story: FamilyStory, first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
     settlement = story.settlement
     entries = {entry.term.number: entry for entry in story.entries}
     for term in settlement.terms:
-        if not term.is_live:
-            continue
-        last = _continuation(term)
-        entry = entries.get(last.number)
-        yield {
-            "term": offset + term.number,
-            "renewed": None if entry is None else entry.renewed,
-            "rolling": settlement.is_rolling(last),
-            "matured_at": None if entry is None else _instant(entry.matured),
-        }
+        if term.is_live:
+            last = _continuation(term)
+            entry = entries.get(last.number)
+            yield {
+                "term": first_term + term.number,
+                "renewed": None if entry is None else entry.renewed,
+                "rolling": settlement.is_rolling(last),
+                "matured_at": None if entry is None else _instant(entry.matured),
+            }
 
 
 def _continuation(term: Term) -> Term:
@@ -567,3 +501,65 @@ def _continuation(term: Term) -> Term:
     while places := [pair.new for pair in term.new_pairs if pair.kind != "renewal"]:
         term = max(places, key=lambda new: (new.end, new.number))
     return term
+
+
+_ROWS: dict[str, Callable[[FamilyStory, int, str], Iterator[dict[str, Any]]]] = {
+    "entries": _entry_rows,
+    "pairs": _pair_rows,
+    "overlaps": _overlap_rows,
+    "expansions": _expansion_rows,
+    "revenue_intervals": _interval_rows,
+    "account_months": _month_rows,
+    "term_states": _state_rows,
+    "term_outcomes": _outcome_rows,
+}
+"""Rows of each table that a family adds, given the number of its first term and the reporting currency."""
+
+
+def _table_types(ids: dict[str, pa.DataType]) -> dict[str, pa.Schema]:
+    """Schema of each table."""
+    account, contract = ids["account_id"], ids["contract_id"]
+    text, day, instant, integer, flag = pa.string(), pa.date32(), pa.timestamp("us"), pa.int64(), pa.bool_()
+    schemas: dict[str, list[tuple[str, pa.DataType]]] = {
+        "entries": [
+            ("contract_id", contract), ("account_id", account), ("product", text), ("plan", text),
+            ("start_date", day), ("end_date", day), ("due_at", day), ("currency", text), ("outcome", text),
+            ("renewed", pa.int8()), ("rule", text), ("follow_on_id", contract), ("follow_on_start", day),
+            ("follow_on_end", day), ("follow_on_known_at", instant), ("amount_due", integer),
+            *((name, integer) for name in CHANGE_COLUMNS),
+            ("known_at", instant), ("matured_at", instant), ("booked_month", day), ("rolling", flag),
+            ("loss_reason", text), ("lost_to", text), ("sold_by", text),
+            ("set_known_at", instant), ("set_matured_at", instant), ("set_closed", flag),
+        ],
+        "pairs": [
+            ("account_id", account), ("old_id", contract), ("old_start", day), ("new_id", contract),
+            ("new_start", day), ("rule", text), ("kind", text), ("known_at", instant),
+        ],
+        "overlaps": [
+            ("account_id", account), ("old_id", contract), ("new_id", contract), ("starts", day), ("replaces", flag),
+            ("old_amount", integer), ("new_amount", integer),
+        ],
+        "expansions": [
+            ("account_id", account), ("contract_id", contract), ("product", text), ("kind", text),
+            ("happened_at", day), ("known_at", instant), ("voided_at", instant), ("amount", integer),
+            ("sold_by", text), ("signed_at", instant),
+        ],
+        "revenue_intervals": [
+            ("contract_id", contract), ("account_id", account), ("product", text), ("plan", text),
+            ("start_day", integer), ("end_day", integer), ("amount", integer),
+        ],
+        "account_months": [
+            ("month", day), ("account_id", account), *((name, integer) for name in (*MONEY_COLUMNS, "lost")),
+            ("opening_plan", text), ("closing_plan", text),
+        ],
+        "term_states": [
+            ("term", integer), ("seen_from", pa.int32()), ("seen_until", pa.int32()), ("account_id", account),
+            ("contract_id", contract), ("product", text), ("plan", text), ("start_date", day), ("end_date", day),
+            ("renewal_date", day), ("arr", pa.float64()), ("currency", text), ("seats", integer),
+            ("auto_renew", flag), ("signed_at", instant), ("paid_at", instant), ("cancelled_at", instant),
+            ("notice_days", integer), ("notice_given", day), ("replaced_at", day), ("signed_ahead", flag),
+            ("rolling", flag),
+        ],
+        "term_outcomes": [("term", integer), ("renewed", pa.int8()), ("rolling", flag), ("matured_at", instant)],
+    }  # fmt: skip
+    return {name: pa.schema(fields) for name, fields in schemas.items()}

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from renewals.features.revenue.settlement import Purchase, Settlement, Term, month_end, unique
+from renewals.features.revenue.settlement import Purchase, Settlement, Term, unique
 from renewals.features.revenue.valuation import (
     CHANGE_COLUMNS,
-    DAYS_PER_YEAR,
     ROUNDING_CENTS,
     Holding,
     clip,
     decompose_change,
+    month_end,
     split_by_size,
+    term_years,
     total,
 )
 
@@ -105,7 +106,7 @@ def _changes(settlement: Settlement, term: Term, due: int) -> dict[str, int | No
     sizes = [holdings[old.number].amount for old in old_terms]
     whole = total(list(holdings.values()))
     bought = total([new.holding(new.start, known, rates, due) for new in new_terms])
-    years = old_terms[0].length / DAYS_PER_YEAR
+    years = term_years(old_terms[0].length)
     change = decompose_change(whole, bought, years, settlement.rules.policy.renewal.routine_uplift)
     kept = whole.amount - change.contraction - max(-change.price, 0)
     place = next(n for n, old in enumerate(old_terms) if old is term)

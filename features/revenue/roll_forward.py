@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from renewals.features.revenue.settlement import Settlement, Term, month_end
+from renewals.features.revenue.settlement import Settlement, Term
 from renewals.features.revenue.valuation import (
-    DAYS_PER_YEAR,
     Holding,
     day_date,
     day_number,
     decompose_change,
+    month_end,
+    term_years,
     total,
 )
 
@@ -193,7 +194,11 @@ class RollForward:
             for held in items:
                 chains[held.chain][side].append(held)
         paying = {held.account_id for held in opened if held.holding.amount > 0}
-        running = {(held.account_id, held.term.version.product) for held in opened if held.holding.amount > 0}
+        running = {
+            (held.account_id, held.term.version.product)
+            for held in closed
+            if held.holding.amount > 0 and chains[held.chain][0]
+        }
         for chain in sorted(chains):
             old, new = chains[chain]
             if not old:
@@ -201,7 +206,7 @@ class RollForward:
             elif not new:
                 self._add_loss(rows, old)
             else:
-                self._add_change(rows, old, new, before, last)
+                self._add_change(rows, old, new, paying, before, last)
 
     def _add_start(
         self,
@@ -246,7 +251,13 @@ class RollForward:
                 money["paused"] += held.holding.amount
 
     def _add_change(
-        self, rows: dict[Any, AccountMonth], old: Sequence[Held], new: Sequence[Held], before: int, last: int
+        self,
+        rows: dict[Any, AccountMonth],
+        old: Sequence[Held],
+        new: Sequence[Held],
+        paying: set[Any],
+        before: int,
+        last: int,
     ) -> None:
         """Add the movements of a chain that goes on: currency, pauses, ramp steps, and what was bought or given up."""
         settlement = self._settlement
@@ -264,10 +275,9 @@ class RollForward:
             step, stepped = self._ramp_step(held.term, current, last, taken)
             is_out = goes_out or step.number in paused_now
             if not held.is_paused:
-                if held.account_id != account_id:
-                    rows[held.account_id].money["correction"] -= held.holding.amount
-                    money["correction"] += held.holding.amount
-                money["fx"] += current.amount - held.holding.amount
+                rows[held.account_id].money["fx"] += current.amount - held.holding.amount
+                rows[held.account_id].money["correction"] -= current.amount
+                money["correction"] += current.amount
                 money["paused"] -= current.amount if is_out else 0
             elif not is_out:
                 money["paused"] += current.amount
@@ -275,11 +285,14 @@ class RollForward:
                 money["contracted"] += stepped.amount - current.amount
                 base.append(stepped)
         for held in new:
-            if held.account_id != account_id and not held.is_paused:
+            if not held.is_paused:
                 rows[held.account_id].money["correction"] += held.holding.amount
                 money["correction"] -= held.holding.amount
-        years = max(held.term.length for held in old) / DAYS_PER_YEAR
+        years = term_years(max(held.term.length for held in old))
         bought = total([held.holding for held in new if not held.is_paused])
+        if account_id not in paying and not total(base).amount and self._had_before(account_id, before):
+            money["reactivation"] += bought.amount  # what had become free is paid again
+            return
         change = decompose_change(total(base), bought, years, settlement.rules.policy.renewal.routine_uplift)
         money["upsell"] += change.upsell
         money["price"] += max(change.price, 0)
@@ -317,9 +330,10 @@ class RollForward:
             money = row.money
             money["expansion"] = sum(money[name] for name in EXPANSION_COLUMNS)
             moved = self._settlement.owner(row.account_id, last) in customers or any(
-                now[held.term.number] in chains
+                now[term.number] in chains
                 for held in self._closed_terms.values()
                 if held.account_id == row.account_id
+                for term in (held.term, *held.term.lapsed_from)
             )
             row.is_lost = row.was_customer and not row.is_customer and not moved
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]

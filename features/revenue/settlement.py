@@ -21,19 +21,17 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.contract_lines import ADJACENT_DAYS, OPEN_END, Line, PaymentShare, Version
 from renewals.features.revenue.valuation import (
-    DAYS_PER_YEAR,
     ROUNDING_CENTS,
     Holding,
     Rates,
-    day_date,
-    day_number,
     decompose_change,
+    month_end,
+    term_years,
     total,
 )
 
@@ -67,6 +65,8 @@ class Term:
     is_void: bool = False
     """True if it was cancelled or deleted before it ran."""
     lapsed: int | None = None
+    lapsed_from: list[Term] = field(default_factory=list)
+    """What it would have continued, had it been paid in time."""
     is_waived: bool = False
     """True if it counts as paid: on its last day for payment, or when its outcome was decided, it was not asked."""
     final: int | None = None
@@ -302,8 +302,13 @@ class Settlement:
         return version.end - version.start <= TRIAL_DAYS and not had
 
     def _stop(self, line: Line, version: Version) -> int | None:
-        """Day on which a line was cancelled or deleted, or became free, as known on the day that is being settled."""
-        stops = [day for day in (version.cancelled, version.deleted) if day is not None and day <= self.day]
+        """Day on which a line was cancelled or became free, as known on the day that is being settled.
+
+        A deleted row is withdrawn: it stops on its start.
+        """
+        if version.deleted is not None and version.deleted <= self.day:
+            return version.start
+        stops = [version.cancelled] if version.cancelled is not None and version.cancelled <= self.day else []
         if version.arr == 0 and any(v.arr > 0 and v.known <= self.day for v in line.versions):
             stops.append(version.known if version.valid_from is None else version.valid_from)
         return min(stops, default=None)
@@ -402,7 +407,7 @@ class Settlement:
         return first if first < term.ends - self.before_window(term) else self.ends_after_pause(term)
 
     def revenue_end(self, term: Term) -> int:
-        """First day without the revenue of a term: its main follow-on starts, or it is lost; while pending it counts."""
+        """First day without the revenue of a term: a follow-on starts, or it is lost; while pending it counts."""
         if term.renewed_in_place is not None:
             return term.renewed_in_place
         if term.new_pairs:
@@ -532,11 +537,13 @@ class Settlement:
 
     def _join_term(self, new: Term) -> None:
         open_terms = [old for old in self.terms if self._can_follow(old, new) and self.is_in_time(old, new)]
-        for rule, find in self._finders():
-            for old in find(open_terms, new):
-                self._add_pair(old, new, rule, self._kind(old, new, rule))
-            if new.old_pairs:
-                return
+        paid_terms = open_terms if new.is_free else [old for old in open_terms if not old.is_free]
+        for candidates in (paid_terms, open_terms) if len(paid_terms) < len(open_terms) else (open_terms,):
+            for rule, find in self._finders():
+                for old in find(candidates, new):
+                    self._add_pair(old, new, rule, self._kind(old, new))
+                if new.old_pairs:
+                    return
         if self.day in (new.known, new.start):
             self._judge_overlap(open_terms, new)
         if not new.old_pairs and new.known == self.day and self._is_too_late(new):
@@ -563,8 +570,9 @@ class Settlement:
         )
 
     def is_in_time(self, old: Term, new: Term) -> bool:
-        """True if `new` was known before the outcome of `old` became final."""
-        return old.final is None and new.known <= self.ends_after_pause(old) + self.rules.after_days
+        """True if `new` was known before the outcome of `old` became final: on the day that `old` was known, or within
+        the grace."""
+        return old.final is None and new.known <= max(self.ends_after_pause(old) + self.rules.after_days, old.known)
 
     def _is_too_late(self, new: Term) -> bool:
         """True if `new` would continue a term that was already lost when it became known."""
@@ -579,8 +587,16 @@ class Settlement:
         return old.renewed_in_place is None and all(pair.new.start == new.start for pair in old.new_pairs)
 
     def _with_twins(self, found: Term, terms: Sequence[Term], new: Term) -> list[Term]:
-        """The term found, with those of its account, product and dates: one contract booked in several rows."""
-        return [t for t in terms if _are_twins(t, found) and self._is_alike(t, found) and self._is_free_for(t, new)]
+        """The term found, with those of its dates, product and ids: one contract booked in several rows."""
+        ids = (found.version.subscription, found.version.order)
+        return [
+            t
+            for t in terms
+            if _are_twins(t, found)
+            and (t.version.subscription, t.version.order) == ids
+            and self._is_alike(t, found)
+            and self._is_free_for(t, new)
+        ]
 
     def _is_alike(self, old: Term, new: Term) -> bool:
         """True if both are the same product of the same account."""
@@ -606,30 +622,37 @@ class Settlement:
         return self._with_twins(max(product, key=lambda t: (t.ends, t.start, t.number)), terms, new) if product else []
 
     def _of_order(self, terms: Sequence[Term], new: Term) -> list[Term]:
-        """(3) The row before it of the same order."""
-        key = new.version.order
-        if key is None:
-            return []
-        same = [t for t in terms if t.version.order == key and t.version.product == new.version.product]
-        return [t for t in same if self._is_consecutive(t, new)]
+        """(3) The row before it of the same order and product."""
+        key, product = new.version.order, new.version.product
+        same = [
+            t
+            for t in terms
+            if key is not None
+            and t.version.order == key
+            and t.version.product == product
+            and t.start < new.start
+            and t.end < new.end
+            and self._is_free_for(t, new)
+        ]
+        return self._with_twins(max(same, key=lambda t: (t.ends, t.start, t.number)), terms, new) if same else []
 
     def _of_ramp(self, terms: Sequence[Term], new: Term) -> list[Term]:
-        """(3) The step before it of a ramp: signed on the same day, not after the start of that step."""
-        return [t for t in terms if self._is_step(t, new) and self._is_alike(t, new) and self._is_consecutive(t, new)]
-
-    def _is_consecutive(self, old: Term, new: Term) -> bool:
-        return (
-            new.start > old.start
-            and abs(new.start - old.end) <= ADJACENT_DAYS
-            and old.ends == old.end
-            and new.end > old.end
-            and self._is_free_for(old, new)
-        )
+        """(3) The step before it of a ramp."""
+        return [t for t in terms if self._is_step(t, new) and self._is_alike(t, new) and self._is_free_for(t, new)]
 
     @staticmethod
     def _is_step(old: Term, new: Term) -> bool:
+        """True if a term starts where the other ends, and both were signed on one day, not after the first start."""
         signed = new.version.signed
-        return signed is not None and signed == old.version.signed and signed <= old.start
+        is_consecutive = old.start < new.start and abs(new.start - old.end) <= ADJACENT_DAYS and old.end < new.end
+        return (
+            is_consecutive
+            and old.ends == old.end
+            and old.version.product == new.version.product
+            and signed is not None
+            and signed == old.version.signed
+            and signed <= old.start
+        )
 
     def _adjacent(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(4) The terms of the same account and product that end within three days of its start."""
@@ -639,7 +662,7 @@ class Settlement:
             if self._is_alike(old, new)
             and old.start < new.start
             and not self._is_replaced_early(old)
-            and self._distance(old, new) <= min(ADJACENT_DAYS, old.length // 2)
+            and self._is_near(old, new)
             and self._may_follow_end(old, new)
         ]
 
@@ -659,6 +682,13 @@ class Settlement:
         nearest = min(near, key=lambda old: (self._distance(old, new), self.ends_after_pause(old), old.number))
         ends = self.ends_after_pause(nearest)
         return [old for old in near if self.ends_after_pause(old) == ends]
+
+    def _is_near(self, old: Term, new: Term) -> bool:
+        """True if a term starts within three days of an end, and not in the first half of a very short term."""
+        return any(
+            -min(ADJACENT_DAYS, old.length // 2) <= new.start - end <= ADJACENT_DAYS
+            for end in {old.ends, self.ends_after_pause(old)}
+        )
 
     def _is_replaced_early(self, old: Term) -> bool:
         """True if something took the place of `old` before the time at which it would be renewed."""
@@ -701,7 +731,7 @@ class Settlement:
         self.overlaps = [known for known in self.overlaps if known[1] is not new]
         self.overlaps += [(old, new, old in replaced) for old in overlapped]
         for old in replaced:
-            self._add_pair(old, new, "overlap", self._kind(old, new, "overlap"))
+            self._add_pair(old, new, "overlap", self._kind(old, new))
 
     def _by_size(self, terms: Sequence[Term]) -> list[list[Term]]:
         """Terms of the same dates together, the largest first."""
@@ -713,9 +743,8 @@ class Settlement:
     def _size(self, terms: Sequence[Term]) -> Holding:
         return total([term.holding(self.day, self.day, self.rules.rates) for term in terms if term.is_live])
 
-    @staticmethod
-    def _kind(old: Term, new: Term, rule: Rule) -> Kind:
-        if rule == "ramp" or (rule == "order" and new.known <= old.start):
+    def _kind(self, old: Term, new: Term) -> Kind:
+        if self._is_step(old, new):
             return "ramp"
         return "renewal" if new.end > old.end else "amendment"
 
@@ -732,9 +761,9 @@ class Settlement:
             if not term.old_pairs or term.is_waived or self.day < self.payment_deadline(term):
                 continue
             if any(map(self.is_waiting, term.old_pairs)):
+                term.lapsed, term.lapsed_from = self.day, [pair.old for pair in term.old_pairs]
                 for pair in list(term.old_pairs):
                     self._drop_pair(pair)
-                term.lapsed = self.day
             else:
                 term.is_waived = True
 
@@ -785,7 +814,7 @@ class Settlement:
         same_day = [t for t in new_terms if t is not new and t.noted == self.day and t.number < new.number]
         rates, day = self.rules.rates, new.start
         old = total([t.holding(min(day, t.ends) - 1, self.day, rates, day) for t in old_terms])
-        years = max(t.length for t in old_terms) / DAYS_PER_YEAR
+        years = term_years(max(t.length for t in old_terms))
         uplift = self.rules.policy.renewal.routine_uplift
 
         def upsell(terms: Sequence[Term]) -> int:
@@ -807,7 +836,7 @@ class Settlement:
         old = Holding(rates.cents(before.arr, before.currency, self.day) or 0, before.seats, before.plan)
         new = Holding(rates.cents(version.arr, version.currency, self.day) or 0, version.seats, version.plan)
         uplift = self.rules.policy.renewal.routine_uplift
-        amount = decompose_change(old, new, term.length / DAYS_PER_YEAR, uplift).upsell
+        amount = decompose_change(old, new, term_years(term.length), uplift).upsell
         if amount >= ROUNDING_CENTS:
             self._add_purchase(term, "upsell", max(effective, term.start), amount)
 
@@ -824,14 +853,6 @@ class Settlement:
                 self.matured.append(term)
                 for pair in term.new_pairs:
                     pair.new.is_waived = True
-
-
-@lru_cache(maxsize=None)
-def month_end(day: int) -> int:
-    """Last day of the month of a day."""
-    first = day_date(day).replace(day=1)
-    year, month = first.year + first.month // 12, first.month % 12 + 1
-    return day_number(first.replace(year=year, month=month)) - 1
 
 
 def unique(terms: Iterable[Term]) -> list[Term]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cache
 
 import ibis.expr.types as ir
 
@@ -16,7 +16,7 @@ CHANGE_COLUMNS = ("amount_kept", "upsell", "cross_sell", "price_change", "contra
 ROUNDING_CENTS = 100
 """Cents: a difference below one unit of the reporting currency is rounding, neither expansion nor contraction."""
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-DAYS_PER_YEAR = 365.0
+DAYS_PER_YEAR = 365
 
 
 def day_number(day: date) -> int:
@@ -27,6 +27,18 @@ def day_number(day: date) -> int:
 def day_date(number: int) -> date:
     """Date of a day number."""
     return date.fromordinal(number + EPOCH_ORDINAL)
+
+
+@cache
+def month_start(day: int) -> int:
+    """First day of the month of a day."""
+    return day_number(day_date(day).replace(day=1))
+
+
+@cache
+def month_end(day: int) -> int:
+    """Last day of the month of a day."""
+    return month_start(month_start(day) + 31) - 1
 
 
 def round_half_up(value: float) -> int:
@@ -146,6 +158,7 @@ def split_by_size(amount: int, sizes: Sequence[int]) -> list[int]:
     return parts
 
 
-def as_int(value: Any) -> int | None:
-    """The value as an integer; None and zero are None, because no seats recorded as 0 mean unknown seats."""
-    return int(value) if value else None
+def term_years(days: int) -> float:
+    """Length of a term in years; leap days do not make a year longer."""
+    years = days / 365.25
+    return round(years) if abs(years - round(years)) < 0.01 else years

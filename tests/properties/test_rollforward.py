@@ -17,11 +17,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from renewals.features.revenue.due_groups import renewals
+from renewals.features.revenue.expansions import EXPANSION_COLUMNS
 
 from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
-from renewals.features.revenue.due_groups import renewals
-from renewals.features.revenue.expansions import EXPANSION_COLUMNS
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.revenue.valuation import CHANGE_COLUMNS
 

@@ -6,10 +6,10 @@ from itertools import count
 from typing import Any
 
 import ibis.expr.types as ir
+from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.families.fit import outcomes
 from renewals.features.point_in_time import known_rows
-from renewals.features.revenue.due_groups import renewals
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.spine import month_starts
 from renewals.pipelines.runtime.job import Job

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import ibis
 import pyarrow as pa
 import pytest
+from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Money, Policy, Renewal
-from renewals.features.revenue.due_groups import renewals
 from renewals.features.revenue.ledger import RenewalLedger, payment_required
 
 AT = "2026-01-01"

@@ -31,10 +31,10 @@ from typing import Any
 
 import ibis
 import pytest
+from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.point_in_time import day_number, known_rows
 from renewals.features.policy import Money, Policy
-from renewals.features.revenue.due_groups import renewals
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import totals as cards
 from renewals.features.scorecard.measures import MEASURES, measure_definitions, missing_measures

@@ -12,10 +12,10 @@ from typing import Any
 import ibis
 import pyarrow as pa
 import pytest
+from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
-from renewals.features.revenue.due_groups import renewals
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.models.target import Outcomes
 from renewals.models.targets import load_targets
