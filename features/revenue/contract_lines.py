@@ -77,6 +77,11 @@ class Version:
     loss_recorded: int | None
     sold_by: str | None
 
+    @property
+    def effective(self) -> int:
+        """First day on which a version that changes an earlier one holds."""
+        return self.known if self.valid_from is None else self.valid_from
+
 
 @dataclass(slots=True)
 class Line:
@@ -116,12 +121,11 @@ class Line:
         """Version in force on `day`, as known on day `known`: the newest one that had come into effect.
 
         The first version is in force from the start; a later one from its `valid_from`, or from the day on which it
-        became known.
+        became known. A pause changes neither seats nor money.
         """
         in_force = self.versions[0]
         for version in self.versions[1:]:
-            effective = version.known if version.valid_from is None else version.valid_from
-            if version.known <= known and effective <= day:
+            if version.known <= known and version.effective <= day and version.kind != "pause":
                 in_force = version
         return in_force
 

@@ -335,7 +335,8 @@ class RollForward:
                 if held.account_id == row.account_id
                 for term in (held.term, *held.term.lapsed_from)
             )
-            row.is_lost = row.was_customer and not row.is_customer and not moved
+            is_withdrawn = all(h.term.is_void for h in self._closed_terms.values() if h.account_id == row.account_id)
+            row.is_lost = row.was_customer and not row.is_customer and not moved and not is_withdrawn
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
             row.closing_plan = self._plans[row.account_id] = total(held_now).plan
             if any(money.values()) or row.was_customer or row.is_customer:

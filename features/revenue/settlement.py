@@ -193,7 +193,7 @@ class Settlement:
         self._mergers_of_day: dict[int, list[Merger]] = defaultdict(list)
         self._heirs: dict[Any, Merger] = {}
         self._terms_of_line: dict[int, list[Term]] = defaultdict(list)
-        self._pauses_of_line: dict[int, Pause] = {}
+        self._pauses_of_line: dict[int, list[Pause]] = {}
         for line in lines:
             for day in line.fact_days():
                 self._lines_of_day[day].append(line)
@@ -255,8 +255,8 @@ class Settlement:
         version = line.known_version(self.day)
         if version.kind == "one_off":
             return
-        if version.kind == "pause":
-            self._update_pause(line, version)
+        self._update_pauses(line, version)
+        if line.versions[0].kind == "pause":
             return
         terms = self._terms_of_line[id(line)]
         stop = self._stop(line, version)
@@ -281,7 +281,7 @@ class Settlement:
         if version.arr == 0:
             return None if was_trial else version.start
         if was_trial and version is not line.versions[0]:
-            return version.known if version.valid_from is None else version.valid_from
+            return version.effective
         return version.start
 
     def _is_trial(self, version: Version, line: Line) -> bool:
@@ -302,15 +302,10 @@ class Settlement:
         return version.end - version.start <= TRIAL_DAYS and not had
 
     def _stop(self, line: Line, version: Version) -> int | None:
-        """Day on which a line was cancelled or became free, as known on the day that is being settled.
-
-        A deleted row is withdrawn: it stops on its start.
-        """
-        if version.deleted is not None and version.deleted <= self.day:
-            return version.start
+        """Day on which a line was cancelled or became free, as known on the day that is being settled."""
         stops = [version.cancelled] if version.cancelled is not None and version.cancelled <= self.day else []
-        if version.arr == 0 and any(v.arr > 0 and v.known <= self.day for v in line.versions):
-            stops.append(version.known if version.valid_from is None else version.valid_from)
+        if version.arr == 0 and version.kind != "pause" and any(v.arr > 0 and v.known <= self.day for v in line.versions):
+            stops.append(version.effective)
         return min(stops, default=None)
 
     def _add_term(self, line: Line, version: Version, start: int, end: int, stop: int | None) -> Term:
@@ -324,15 +319,19 @@ class Settlement:
         return term
 
     def _set_stop(self, term: Term, stop: int | None) -> None:
-        """Set the day of cancellation; a term cancelled before it ran is void.
+        """Set the day of cancellation; a term cancelled before it ran is void, and so is one that was deleted.
 
-        A term that has already counted in a month that is final ran, whatever is recorded later: it ends on its start.
+        What has already counted ran, whatever is recorded later: a term by which the outcome of another became final,
+        or that was cancelled on its start after a month with it became final, ends on its start.
         """
-        if term.final is not None:
+        if self.last_step(term).final is not None:
             return
-        never_ran = stop is not None and stop <= term.start
-        counted = self.day > self.month_final_day(term.start)
+        is_deleted = term.version.deleted is not None and term.version.deleted <= self.day
+        never_ran = is_deleted or (stop is not None and stop <= term.start)
+        renewed = any(pair.old.final is not None for pair in term.old_pairs)
+        counted = renewed or (not is_deleted and self.day > self.month_final_day(term.start))
         term.is_void = never_ran and not counted
+        stop = term.start if is_deleted else stop
         term.stop = stop if stop is None else max(stop, term.start)
         self._queue_maturity(term)
 
@@ -356,12 +355,24 @@ class Settlement:
             term.end = version.end
         self._queue_maturity(term)
 
-    def _update_pause(self, line: Line, version: Version) -> None:
-        stops = [day for day in (version.cancelled, version.deleted) if day is not None and day <= self.day]
-        end = min(version.end, *stops) if stops else version.end
-        self._pauses_of_line[id(line)] = Pause(version.account_id, version.product, version.start, end)
-        for day in (version.start - 1, version.start, end - 1, end):
-            self.queue(day)
+    def _update_pauses(self, line: Line, version: Version) -> None:
+        """Take over the pauses of a line: a row of its own, or versions between which a contract is paused."""
+        known = [v for v in line.versions if v.known <= self.day]
+        if all(v.kind != "pause" for v in known):
+            return
+        stop = min((day for day in (version.cancelled, version.deleted) if day and day <= self.day), default=OPEN_END)
+        starts = [v.start if v is line.versions[0] else v.effective for v in known]
+        ends = [*starts[1:], version.end]
+        if line.versions[0].kind == "pause":
+            starts, ends, known = [version.start], [version.end], [version]
+        self._pauses_of_line[id(line)] = [
+            Pause(v.account_id, v.product, start, min(end, stop))
+            for v, start, end in zip(known, starts, ends, strict=True)
+            if v.kind == "pause"
+        ]
+        for pause in self._pauses_of_line[id(line)]:
+            for day in (pause.start - 1, pause.start, pause.end - 1, pause.end):
+                self.queue(day)
         for term in self.terms:
             self._queue_maturity(term)
 
@@ -372,7 +383,8 @@ class Settlement:
         account = self.account(term)
         return [
             pause
-            for pause in self._pauses_of_line.values()
+            for pauses in self._pauses_of_line.values()
+            for pause in pauses
             if pause.product == term.version.product
             and self.owner(pause.account_id, self.day) == account
             and pause.end > max(pause.start, term.start)
@@ -444,8 +456,7 @@ class Settlement:
                 days += (term.begin, self.revenue_end(term))
                 days += [v.valid_from for v in term.line.versions if v.valid_from is not None]
                 days += [pair.new.begin for pair in term.new_pairs]
-        for pause in self._pauses_of_line.values():
-            days += (pause.start, pause.end)
+        days += [day for pauses in self._pauses_of_line.values() for p in pauses for day in (p.start, p.end)]
         days += [merger.merged for merger in self._heirs.values()]
         return min(change for change in days if change > day)
 
@@ -522,7 +533,7 @@ class Settlement:
     def _drop_broken_pairs(self) -> None:
         """Drop the pairs whose new term never ran, or starts too late after an end that moved."""
         for term in self.terms:
-            if term.final is not None:
+            if self.last_step(term).final is not None:
                 continue
             for pair in list(term.new_pairs):
                 late = pair.new.start > self.ends_after_pause(term) + self.rules.after_days
@@ -544,7 +555,7 @@ class Settlement:
                     self._add_pair(old, new, rule, self._kind(old, new))
                 if new.old_pairs:
                     return
-        if self.day in (new.known, new.start):
+        if self.day == max(new.known, new.start):
             self._judge_overlap(open_terms, new)
         if not new.old_pairs and new.known == self.day and self._is_too_late(new):
             new.begin = max(self.day, new.start)
@@ -610,7 +621,10 @@ class Settlement:
         return self._with_twins(max(named, key=lambda t: (t.start, t.number)), terms, new) if named else []
 
     def _of_subscription(self, terms: Sequence[Term], new: Term) -> list[Term]:
-        """(2) The term before it of the same subscription, or of the same contract id."""
+        """(2) The term before it of the same subscription, or of the same contract id.
+
+        Another product of the subscription follows only where the term before it ends; else it is bought in addition.
+        """
 
         def is_same(old: Term) -> bool:
             same_id = old.line is not new.line and old.line.contract_id == new.line.contract_id
@@ -618,7 +632,8 @@ class Settlement:
             return same_id or (key is not None and key == old.version.subscription)
 
         same = [t for t in terms if t.start < new.start and is_same(t) and self._is_free_for(t, new)]
-        product = [t for t in same if t.version.product == new.version.product] or same
+        product = [t for t in same if t.version.product == new.version.product]
+        product = product or [t for t in same if self._is_near(t, new)]
         return self._with_twins(max(product, key=lambda t: (t.ends, t.start, t.number)), terms, new) if product else []
 
     def _of_order(self, terms: Sequence[Term], new: Term) -> list[Term]:
@@ -826,7 +841,7 @@ class Settlement:
     def _judge_amendment(self, term: Term) -> None:
         """Note the up-sell of a version that comes into effect today and raises a running term."""
         version = term.version
-        effective = version.known if version.valid_from is None else version.valid_from
+        effective = version.effective
         is_new = version is not term.line.versions[0] and max(effective, version.known) == self.day
         is_running = term.noted is not None and term.is_live and term.ends > self.day
         if not is_new or not is_running or term.renewed_in_place is not None:
