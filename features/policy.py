@@ -14,6 +14,7 @@ from renewals.features.patterns import NamePatterns, WordPatterns
 TIERS = ("S", "A", "B")
 TICKET_KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
+CONTRACT_KINDS = ("subscription", "trial", "pilot", "pause", "one_off")
 ContactKind = Literal["visit", "call", "training", "value_report", "review", "email"]
 CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 

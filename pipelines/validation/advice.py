@@ -96,7 +96,7 @@ def _null_marker_advice(violation: RuleViolation) -> Iterator[str]:
 
 def _read_as_null_advice(violation: RuleViolation, values: Mapping[str, int], reason: str) -> str:
     """Advice on how to have these values read as null, if the column may be null."""
-    if violation.column.required:
+    if not violation.column.nullable:
         return (
             f"{format_values(values)} {reason}, and {violation.rule.column} is required: fill in the value, or exclude "
             "these rows at the source"
@@ -109,10 +109,7 @@ def _read_as_null_advice(violation: RuleViolation, values: Mapping[str, int], re
 
 def _open_end_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice for infinite or implausible times, which some systems write for an open end or an unknown date."""
-    values = violation.values
-    if violation.rule.column == "end_date" and values:
-        yield f"{format_values(values)}: write 9999-12-31 for a contract without an end"
-    elif values:
+    if values := violation.values:
         yield _read_as_null_advice(violation, values, "look like an open end or an unknown date, not like a time")
 
 

@@ -335,7 +335,7 @@ def _warnings(context: CheckContext, table: TableSpec, report: TableReport) -> I
     if table.name == "contracts":
         yield from currencies.missing_currency_warnings(context.clean_table("contracts"), context.job.settings.money)
     for column in table.columns.values():
-        if column.known in table.columns:
+        if column.known in table.columns and not column.else_with_row:
             clean = context.clean_table(table.name)
             ignored = count_rows(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
             if ignored:

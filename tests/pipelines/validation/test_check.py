@@ -226,6 +226,7 @@ INVALID_VALUES = {
     "unreadable": "next week?",
 }
 INVALID_ROW_CHANGES = {
+    ("accounts", "merged_into_itself"): {"merged_into_account_id": "acme"},
     ("contracts", "ends_before_start"): {"end_date": "2024-01-01"},
     ("people", "ends_before_start"): {"valid_from": "2024-02-01", "valid_to": "2024-01-31"},
     ("tickets", "answered_before_opening"): {"first_response_at": "2024-01-30 23:00"},
