@@ -106,16 +106,6 @@ def as_of_rows(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
     return known.mutate(days_ago=_._cut - _._event_day).drop("_event_day")
 
 
-def join_known_rows(name: str, table: ir.Table, rows: ir.Table, instant_column: str) -> ir.Table:
-    """Join to `rows` the table's rows of the same account that were known before the day of `instant_column`.
-
-    One row per (row, known row of its account).
-    """
-    dated = table.mutate(_known_day=known_day(table, TABLES[name]))
-    joined = rows.join(dated, "account_id", rname="{name}_dated")
-    return joined.filter(_._known_day.isnull() | (_._known_day < day_of(_[instant_column]))).drop("_known_day")
-
-
 def matured_outcomes(outcomes: ir.Table, spine: ir.Table) -> ir.Table:
     """Outcomes that matured before each observation date: one row per (as_of, outcome that had matured)."""
     dates = spine.select("as_of", _cut="day").distinct()
