@@ -179,7 +179,9 @@ class TableSpec:
     known_rule: Callable[[ir.Table], ir.TimestampValue] | None = field(default=None, repr=False)
     """Computes the known time from these columns where the first one that is not null does not decide alone."""
     key: tuple[str, ...] = ()
-    """Columns that identify a fact; empty if none do."""
+    """Columns that identify a row; empty if none do."""
+    versions: tuple[str, ...] = ()
+    """Columns of the key that tell versions of one thing apart; the others identify the thing."""
     row_id: str = ""
     """Column that alone decides, where it has a value, if two rows are the same row delivered twice."""
     logs_actions: bool = False
@@ -240,13 +242,15 @@ def table(
     known_time: tuple[str, ...] | None = None,
     known_rule: Callable[[ir.Table], ir.TimestampValue] | None = None,
     key: tuple[str, ...] = (),
+    versions: tuple[str, ...] = (),
     row_id: str = "",
     required: bool = False,
     logs_actions: bool = False,
 ) -> Callable[[type], TableSpec]:
     """Class decorator: turn a class of columns and rules into a `TableSpec` of the same name, and add it to `TABLES`.
 
-    Without `known_time` a row is known from `recorded_at`, or else from its event time.
+    Without `known_time` a row is known from `recorded_at`, or else from its event time. The columns `versions` are
+    added to the key.
     """
 
     def read(declared: type) -> TableSpec:
@@ -259,7 +263,8 @@ def table(
             event_time=event_time,
             known_time=known_time or ("recorded_at", *event_time),
             known_rule=known_rule,
-            key=key,
+            key=(*key, *versions),
+            versions=versions,
             row_id=row_id,
             logs_actions=logs_actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
@@ -311,7 +316,11 @@ def deleted_at_column() -> ColumnSpec:
     return ColumnSpec(TIME, "Time when it was deleted at the source; it is there until then.", known="itself")
 
 
-@table(required=True, event_time=("created_at",), key=("account_id",))
+VERSIONS = ("recorded_at", "valid_from")
+"""Columns that tell versions of one thing apart."""
+
+
+@table(required=True, event_time=("created_at",), key=("account_id",), versions=VERSIONS)
 class accounts:
     """One row per version of a customer account.
 
@@ -370,16 +379,18 @@ def _contract_known_at(contracts: ir.Table) -> ir.TimestampValue:
     event_time=("start_date",),
     known_time=("recorded_at", "signed_at", "start_date"),
     known_rule=_contract_known_at,
-    key=("contract_id",),
+    key=("contract_id", "start_date"),
+    versions=VERSIONS,
 )
 class contracts:
     """One row per version of a term of a product bought by an account: `[start_date, end_date)`.
 
     Pitfalls: a follow-on term is signed before it starts, so its known time is `signed_at`; without one, the start.
     Several rows a term, told apart by `recorded_at` and `valid_from`, are its versions: an amendment changes nothing
-    before it. `paid_at`, `cancelled_at`, `notice_given_at` and the reason of a loss are written into the row months
-    after it was made. A cancelled term keeps its nominal `end_date`: only `cancelled_at` shows that it ended early,
-    and a term cancelled by its first day never ran. A term without `end_date` rolls on.
+    before it. One `contract_id` may have several terms, as a subscription has. `paid_at`, `cancelled_at`,
+    `notice_given_at` and the reason of a loss are written into the row months after it was made. A cancelled term keeps
+    its nominal `end_date`: only `cancelled_at` shows that it ended early, and a term cancelled by its first day never
+    ran. A term without `end_date` rolls on.
     """
 
     contract_id = ColumnSpec(ID, "The term.", required=True, entity="contract")

@@ -31,7 +31,7 @@ OLD_CODES = {
     **{"most_rows_set_aside": "most_rows_quarantined", "terms_set_aside": "contracts_quarantined"},
     **{"loaded_at_once": "bulk_load", "nothing_known": "no_known_rows", "allowed_stale": "stale_allowed"},
 }
-"""New codes by the codes in files of an older release."""
+"""New codes by the codes in files of an older release; `contracts_quarantined` is in those only."""
 
 
 @dataclass(frozen=True)

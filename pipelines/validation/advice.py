@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -23,7 +24,7 @@ from renewals.features.tables import MONEY_RANGE, ColumnSpec, Rule
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation import currencies
 from renewals.pipelines.validation.context import Anomaly, CheckContext, TableReport, ValidatedTable
-from renewals.pipelines.validation.duplicates import duplicate_advice
+from renewals.pipelines.validation.duplicates import duplicate_advice, thing_columns
 from renewals.pipelines.validation.value_forms import (
     MAX_VALUES_SHOWN,
     drop_null_markers,
@@ -339,7 +340,6 @@ def _negative_amount_advice(violation: RuleViolation) -> Iterator[str]:
 def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice by the columns in which the rows of one key differ: they show what the key identifies."""
     table, key = violation.validated.table, list(violation.validated.table.key)
-    name = ", ".join(key)
     groups = (
         violation.validated.rows.filter(~violation.validated.is_broken).select(*violation.validated.columns).distinct()
     )
@@ -349,37 +349,24 @@ def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     keys = groups.group_by(key).agg(times=_.count(), **differing).filter(_.times > 1)
     sums = {c: (keys[c] > 1).sum() for c in differing}
     worst = first_row(keys.order_by(ibis.desc("times"), *key))
-    counts = first_row(keys.agg(times=_.times.max(), keys=_.count(), **sums))
+    counts = first_row(keys.agg(keys=_.count(), **sums))
     columns = ", ".join(c for c in differing if counts[c])
-    example = ", ".join(repr(worst[c]) for c in key)
-    if table.name == "contracts" and counts["start_date"]:
-        yield (
-            f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example "
-            f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique "
-            f"id, for example this one followed by the start_date, and move this one to a column subscription_id; a "
-            f"higher limit would drop the later terms, and their renewals would count as lost"
-        )
-    else:
-        yield (
-            f"each {name} must occur once; repeated: {counts['keys']}, for example {example} with {worst['times']} "
-            f"rows. They differ in {columns}: keep one row of each at the source, the newest one if they are versions"
-        )
+    things = thing_columns(table)
+    example = ", ".join(_format_key(worst[c]) for c in things)
+    versions = (
+        f"if they are versions, {table.versions[0]} tells them apart: fill it with the time when each was recorded; if "
+        "not, keep one row of each at the source"
+        if table.versions
+        else "keep one row of each at the source, the newest one if they are versions"
+    )
+    yield (
+        f"each {', '.join(things)} must occur once; repeated: {counts['keys']}, for example {example} with "
+        f"{worst['times']} rows. They differ in {columns}: {versions}"
+    )
 
 
-def find_dropped_terms(ranked_rows: ir.Table) -> Iterator[Anomaly]:
-    """Yield an anomaly with the number of contracts quarantined because another term has their contract_id.
-
-    `ranked_rows` has the `place` of each row within its key.
-    """
-    first = ranked_rows.filter(_.place == 0).select("contract_id", first_start=_.start_date)
-    dropped = ranked_rows.filter(_.place > 0).join(first, "contract_id").filter(_.start_date != _.first_start)
-    count = dropped.count().to_pyarrow().as_py()
-    if count:
-        warning = (
-            f"contracts: {format_count(count, 'term')} quarantined because another term has the same contract_id: a "
-            f"renewal among them counts as lost. Give each term a unique contract_id"
-        )
-        yield Anomaly(warning, Notice("contracts_quarantined", {"terms": count}))
+def _format_key(value: Any) -> str:
+    return f"{value:%Y-%m-%d}" if isinstance(value, datetime) else repr(value)
 
 
 def _duplicate_row_advice(violation: RuleViolation) -> Iterator[str]:

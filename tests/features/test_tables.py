@@ -151,7 +151,9 @@ def test_pandera_asserts_the_same_rules_and_one_row_per_key():
     for change in ({"arr": -1.0}, {"end_date": "2024-01-01"}, {"account_id": None}, {"paid_at": "1899-12-31"}):
         with pytest.raises(SchemaErrors, match="all rules are satisfied"):
             schema.validate(typed_row(contracts, **good | change), lazy=True)
-    with pytest.raises(SchemaErrors, match="one row per contract_id"):
+    with pytest.raises(SchemaErrors, match="one row per contract_id, start_date, recorded_at, valid_from"):
         schema.validate(typed_row(contracts, **good).union(typed_row(contracts, **good | {"arr": 2.0})), lazy=True)
+    for version in ({"recorded_at": "2024-06-01"}, {"valid_from": "2024-06-01"}, {"start_date": "2024-06-01"}):
+        schema.validate(typed_row(contracts, **good).union(typed_row(contracts, **good | version)), lazy=True)
     with pytest.raises(SchemaErrors, match="dtype"):
         schema.validate(typed_row(contracts, **good).mutate(arr=ibis.literal("1")), lazy=True)

@@ -28,7 +28,7 @@ from renewals.pipelines.storage.engine import atomic, engine_errors, usage_parti
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
 from renewals.pipelines.validation import coverage, currencies, grading, quarantine
-from renewals.pipelines.validation.advice import find_dropped_terms, find_thousands_as_decimals
+from renewals.pipelines.validation.advice import find_thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from renewals.pipelines.validation.context import (
     CheckContext,
@@ -150,6 +150,19 @@ def cross_table_rules(context: CheckContext, name: str, reports: Mapping[str, Ta
         yield from currencies.currency_rules(rates, context.job.settings.money.reporting_currency)
 
 
+def merger_rules(table: TableSpec, rows: ir.Table) -> Iterator[Rule]:
+    """Yield the rule that an account was merged into an account of the same table."""
+    if table.name == "accounts":
+        heirs = rows.select("account_id").distinct()
+        message = "merged_into_account_id is not in table accounts"
+        yield Rule(
+            "merged_into_unknown",
+            "merged_into_account_id",
+            message,
+            lambda row: row.merged_into_account_id.isnull() | row.merged_into_account_id.isin(heirs.account_id),
+        )
+
+
 def _has_rows(name: str, reports: Mapping[str, TableReport]) -> bool:
     return name in reports and reports[name].clean_rows > 0
 
@@ -158,7 +171,7 @@ def _check_table(
     context: CheckContext, table: TableSpec, typed: CastTable, reports: Mapping[str, TableReport]
 ) -> TableReport:
     """Split the rows of a table into clean and quarantined ones, write both and return the counts."""
-    cross_rules = cross_table_rules(context, table.name, reports)
+    cross_rules = (*merger_rules(table, typed.rows), *cross_table_rules(context, table.name, reports))
     rules = (*typed.type_rules, *table.rules(context.job.settings.source.extracted_at), *cross_rules)
     checked = _validate_rows(context, table, typed, rules)
     report = _count_violations(checked)
@@ -176,8 +189,6 @@ def _check_table(
     report.duplicates = sum(count_rows(rows) for rows in duplicate_rows.values())
     report.conflicts = report.rows - report.broken_rows - report.duplicates - report.clean_rows
     record_violation(report, DUPLICATE_RULE, report.duplicates)
-    if report.conflicts and table.name == "contracts":
-        report.anomalies += find_dropped_terms(ranked)
     quarantined = [broken_rows_with_reasons(checked, typed)] if report.broken_rows else []
     quarantined += [add_reason(checked, rows, rule) for rule, rows in duplicate_rows.items()]
     if record_violation(report, conflict_rule(table), report.conflicts):

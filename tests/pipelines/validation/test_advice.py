@@ -287,35 +287,15 @@ def test_advice_for_rows_of_quarantined_accounts_is_to_correct_the_accounts(tabl
 # --- keys -----------------------------------------------------------------------------------------------
 
 
-def test_advice_for_subscription_ids_in_contract_id(tables, tmp_path):
-    terms = [{"start_date": f"{year}-01-01", "end_date": f"{year + 1}-01-01"} for year in (2022, 2023, 2024)]
-    message = error_message(tables(contracts=contracts(*terms, contract_id="sub_7")), tmp_path)
-    assert (
-        "contract_id must identify one term; ids with several terms: 1, for example 'sub_7' with 3 different starts"
-        in message
-    )
-    assert "move this one to a column subscription_id" in message
-    assert "--set" not in message
-
-
 def test_advice_for_versions_of_a_row_names_the_columns_that_differ(tables, tmp_path):
     message = error_message(tables(contracts=contracts({}, {"arr": "2"}, {}, contract_id="c")), tmp_path)
     assert (
-        "each contract_id must occur once; repeated: 1, for example 'c' with 2 rows. They differ in arr: keep one row"
-        in message
+        "each contract_id, start_date must occur once; repeated: 1, for example 'c', 2024-01-01 with 2 rows. They "
+        "differ in arr: if they are versions, recorded_at tells them apart" in message
     )
-
-
-def test_a_term_quarantined_for_its_key_causes_a_warning_and_a_notice(tables, tmp_path):
-    terms = [{}, {"contract_id": "c0", "start_date": "2025-01-01", "end_date": "2026-01-01"}, {}]
-    result = run_check(tables(contracts=contracts(*terms)), tmp_path, "quarantine.limit=0.5")
-    (warning,) = result["warnings"]
-    assert warning == (
-        "contracts: 1 term quarantined because another term has the same contract_id: a renewal among them counts as "
-        "lost. Give each term a unique contract_id"
-    )
-    (notice,) = load_notices(tmp_path / "validation_report.json", "check")
-    assert notice.text("en").startswith("1 contracts were left out because their number belongs to another contract")
+    people = [VALID_ROW["people"] | {"tier": tier} for tier in "SA"]
+    message = error_message(tables(contracts=contracts({}), people=people), tmp_path)
+    assert "They differ in tier: keep one row of each at the source, the newest one if they are versions" in message
 
 
 # --- currencies -------------------------------------------------------------------------------------------
