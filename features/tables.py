@@ -142,6 +142,8 @@ class ColumnSpec:
     type."""
     may_be_future: bool = False
     """For a time, true if it may be later than the day it was recorded: a plan or a notice."""
+    calendar_day: bool = False
+    """For a time, true if it is a day of the calendar, stored as its midnight, and not an instant."""
     name: str = ""
 
     @property
@@ -397,13 +399,14 @@ class contracts:
     account_id = account_column()
     product = ColumnSpec(TEXT, "Product bought; null is `core`. Each product has its own terms.")
     plan = ColumnSpec(TEXT, "The plan or edition.")
-    start_date = ColumnSpec(TIME, "First day of the term.", required=True, may_be_future=True)
+    start_date = ColumnSpec(TIME, "First day of the term.", required=True, may_be_future=True, calendar_day=True)
     end_date = ColumnSpec(
         TIME,
         "First day after the term; the day it is due. Null: it has no end (R15).",
         required=True,
         may_be_null=True,
         may_be_future=True,
+        calendar_day=True,
     )
     arr = ColumnSpec(
         MONEY, "Annual recurring revenue, in `currency`.", required=True, constraints=(NOT_NEGATIVE, MONEY_RANGE)
@@ -445,7 +448,13 @@ class contracts:
     recorded_at = recorded_at_column()
     valid_from = valid_from_column()
 
-    ends_before_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
+    ends_before_start = Rule("", "end_date", "end_date is before start_date", lambda r: r.end_date >= r.start_date)
+    ends_on_first_day = Rule(
+        "",
+        "end_date",
+        "end_date is the day of start_date (where it is the last day of the term, set source.inclusive_ends)",
+        lambda r: r.end_date != r.start_date,
+    )
 
 
 @table(required=True, event_time=("occurred_at",), row_id="event_id")
@@ -665,7 +674,7 @@ class rates:
     """
 
     currency = ColumnSpec(TEXT, "The currency.", required=True)
-    date = ColumnSpec(TIME, "First day on which the rate applies.", required=True)
+    date = ColumnSpec(TIME, "First day on which the rate applies.", required=True, calendar_day=True)
     rate = ColumnSpec(
         NUMBER, "Units of the reporting currency for one unit of `currency`.", required=True, constraints=(POSITIVE,)
     )

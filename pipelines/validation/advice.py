@@ -375,11 +375,11 @@ def _duplicate_row_advice(violation: RuleViolation) -> Iterator[str]:
 
 def _one_day_term_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice for one-day terms: an end_date that is the last day, not the day after, ends where it starts."""
-    if {"start_date", "end_date"} <= set(violation.validated.columns):
-        same = violation.rows.filter(_.end_date.date() == _.start_date.date())
-        count = same.count().to_pyarrow().as_py()
-        if count:
-            yield f"{count} of them end on the day they start: end_date is the first day after the term, so add a day"
+    if not violation.context.job.settings.source.inclusive_ends:
+        yield (
+            "end_date is the first day after the term: if it is the last day of every term, --set "
+            "source.inclusive_ends=true; if only of these rows, add a day at the source"
+        )
 
 
 def _nps_range_advice(violation: RuleViolation) -> Iterator[str]:
@@ -403,7 +403,7 @@ CAUSE_FINDERS: dict[str, tuple[CauseFinder, ...]] = {
     currencies.WRONG_BASE_RATE: (_base_currency_advice,),
     "conflict": (_duplicate_key_advice,),
     "duplicate": (_duplicate_row_advice,),
-    "ends_before_start": (_one_day_term_advice,),
+    "ends_on_first_day": (_one_day_term_advice,),
     "nps_outside_0_to_10": (_nps_range_advice,),
 }
 """Functions that search for causes, by rule name or by the part of the name after the column."""

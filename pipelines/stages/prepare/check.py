@@ -27,7 +27,7 @@ from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
-from renewals.pipelines.validation import coverage, currencies, grading, quarantine
+from renewals.pipelines.validation import coverage, currencies, grading, quarantine, times
 from renewals.pipelines.validation.advice import find_thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from renewals.pipelines.validation.context import (
@@ -77,6 +77,7 @@ def check(job: Job) -> dict[str, Any]:
     scratch = _empty_folder(job.data / "source.tmp")
     try:
         con = warehouse.connect(job.settings.engine)
+        times.require_known_zone(con, job.settings.source)
         tables = feedback_log.add_collected_actions(con, job, raw_tables.raw_tables(con, job, scratch))
         problems = Problems()
         ids = _require_structure(tables, problems)
@@ -177,6 +178,7 @@ def _check_table(
     report = _count_violations(checked)
     if typed.is_text and context.job.settings.source.decimal == ".":
         report.anomalies += find_thousands_as_decimals(checked)
+    report.anomalies += times.find_inclusive_ends(checked, context.job.settings.source)
     valid = checked.rows.filter(~checked.is_broken) if report.broken_rows else checked.rows
     duplicates = split_duplicates(context, checked, valid, report)
     ranked = rank_within_key(checked, duplicates.remaining_rows if duplicates else valid)

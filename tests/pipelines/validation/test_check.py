@@ -227,7 +227,9 @@ INVALID_VALUES = {
 }
 INVALID_ROW_CHANGES = {
     ("accounts", "merged_into_itself"): {"merged_into_account_id": "acme"},
-    ("contracts", "ends_before_start"): {"end_date": "2024-01-01"},
+    ("contracts", "ends_before_start"): {"end_date": "2023-12-31"},
+    ("contracts", "ends_on_first_day"): {"end_date": "2024-01-01"},
+    ("rates", "date_after_extract"): {"date": "2030-01-02"},
     ("people", "ends_before_start"): {"valid_from": "2024-02-01", "valid_to": "2024-01-31"},
     ("tickets", "answered_before_opening"): {"first_response_at": "2024-01-30 23:00"},
     ("tickets", "resolved_before_opening"): {"resolved_at": "2024-01-30 23:00"},
@@ -334,7 +336,7 @@ def test_reason_contains_every_broken_rule(tmp_path):
     changes = {"contract_id": "broken", "arr": "-1", "end_date": "2023-01-01"}
     write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"], VALID_ROW["contracts"] | changes])
     check(job(tmp_path / "in", tmp_path))
-    assert quarantined_rows(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is not after start_date"
+    assert quarantined_rows(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is before start_date"
 
 
 def test_resolution_less_than_a_day_before_opening_is_valid(tmp_path):
