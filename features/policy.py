@@ -37,10 +37,44 @@ class Renewal(ConfigSection):
 
     payment: Literal["auto", "required", "ignored"] = "auto"
     """`required`: an unpaid follow-on is not a renewal. `auto`: required if any payment date is given."""
+    payment_days: int = Field(90, ge=0)
+    """Days after its start until which a follow-on may be paid and still be a renewal."""
     routine_uplift: float = Field(0.10, ge=0)
     """If seats are missing, a rise of up to this share a year is a price change, the excess is up-sell."""
     horizon_days: int = Field(365, gt=0)
     """An account is observed while its main renewal is at most this many days away."""
+
+
+class Contracts(ConfigSection):
+    """Rules for contracts whose relation to others is not written in them (R3, R10)."""
+
+    overlap: Literal["auto", "two", "replace", "stop"] = "auto"
+    """Contract that overlaps another one of its product, where no other rule tells what it follows: beside it (`two`),
+    in its place (`replace`), or an error (`stop`). `auto`: in its place if it ends later and is at least as large."""
+    renamed_products: dict[str, str] = Field(default_factory=dict)
+    """New name of each renamed product by its old name; a product may have been renamed several times."""
+    cancelled_means: Literal["end", "request"] = "end"
+    """Meaning of `cancelled_at`: the contract ended then (`end`), or the customer asked for it then and the contract
+    runs to its end (`request`)."""
+
+    @model_validator(mode="after")
+    def _check_renamed_products(self) -> "Contracts":
+        for old in self.renamed_products:
+            self._newest_name(old)
+        return self
+
+    @property
+    def product_names(self) -> dict[str, str]:
+        """Newest name of each renamed product, by each of its old names."""
+        return {old: self._newest_name(old) for old in self.renamed_products}
+
+    def _newest_name(self, product: str) -> str:
+        names = [product]
+        while (newer := self.renamed_products.get(names[-1])) is not None:
+            if newer in names:
+                raise ValueError(f"renamed_products must not be a ring: {' to '.join([*names, newer])}")
+            names.append(newer)
+        return names[-1]
 
 
 class Usage(ConfigSection):
@@ -150,6 +184,7 @@ class Policy(ConfigSection):
 
     grace: Grace = Grace()
     renewal: Renewal = Renewal()
+    contracts: Contracts = Contracts()
     usage: Usage = Usage()
     stakeholders: Stakeholders = Stakeholders()
     tickets: Tickets = Tickets()
