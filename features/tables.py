@@ -477,7 +477,7 @@ class usage_events:
     event_id = ColumnSpec(ID, "The event; if given, it alone decides which rows are duplicates.", entity="event")
 
 
-@table(event_time=("valid_from",), key=("account_id", "user_id", "valid_from", "recorded_at"))
+@table(event_time=("valid_from",), key=("account_id", "user_id"), versions=("valid_from", "recorded_at"))
 class people:
     """One row per period in which a person had one title, role and tier; several per person.
 

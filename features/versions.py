@@ -37,6 +37,13 @@ def accounts_known(accounts: ir.Table, day: date) -> ir.Table:
     return versions_in_force("accounts", known, KEY).drop("as_of")
 
 
+def has_versions(name: str, rows: ir.Table) -> ir.BooleanScalar:
+    """True if a table contains several versions of one thing."""
+    spec = TABLES[name]
+    things = rows.group_by(*(column for column in spec.key if column not in spec.versions)).agg(_versions=_.count())
+    return (things._versions > 1).any()
+
+
 def versions_in_force(name: str, known: ir.Table, by: Sequence[str]) -> ir.Table:
     """Of the rows of a table known at each `as_of`, with `by` equal, the one that holds: at most one row per `by`.
 

@@ -38,7 +38,7 @@ class Source(ConfigSection):
     table_names: dict[str, str] = Field(default_factory=dict)
     """Names of tables in the database or folder, if they differ from the data contract."""
     current_state: dict[Literal["accounts", "contracts"], tuple[str, ...]] = Field(
-        default_factory=lambda: {"contracts": ("auto_renew",), "accounts": ("csm",)}
+        {"contracts": ("auto_renew",), "accounts": ("csm",)}
     )
     """Columns that contain only today's value in a table without versions: no model learns from them."""
     extracted_at: datetime | None = None

@@ -86,6 +86,12 @@ def add_texts(notices: Iterable[Notice]) -> list[dict[str, Any]]:
     return [record for index, record in enumerate(records) if record not in records[:index]]
 
 
+def history_notices(history: Mapping[str, Sequence[str]]) -> list[Notice]:
+    """Notices about columns without a history: those that no model reads, and those that models do."""
+    codes = {"left_out": "left_out_without_history", "kept": "kept_without_history"}
+    return [Notice(code, {"columns": ", ".join(history[key])}) for key, code in codes.items() if history.get(key)]
+
+
 def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:
     """Print the notices on a terminal; elsewhere log each as a warning."""
     for record in records:

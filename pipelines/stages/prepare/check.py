@@ -22,7 +22,7 @@ from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
-from renewals.pipelines.storage import feedback_log, folders, old_names
+from renewals.pipelines.storage import current_state, feedback_log, folders, old_names
 from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
@@ -72,6 +72,7 @@ def check(job: Job) -> dict[str, Any]:
     tables of an earlier run stay unchanged.
     """
     quarantine.require_known_limits(job)
+    current_state.require_optional_columns(job.settings.source)
     clean, quarantine_folder = job.data / "clean", job.data / "quarantine"
     staged = {folder: _empty_folder(folder.with_name(f"{folder.name}.tmp")) for folder in (clean, quarantine_folder)}
     scratch = _empty_folder(job.data / "source.tmp")

@@ -293,9 +293,9 @@ def test_advice_for_versions_of_a_row_names_the_columns_that_differ(tables, tmp_
         "each contract_id, start_date must occur once; repeated: 1, for example 'c', 2024-01-01 with 2 rows. They "
         "differ in arr: if they are versions, recorded_at tells them apart" in message
     )
-    people = [VALID_ROW["people"] | {"tier": tier} for tier in "SA"]
-    message = error_message(tables(contracts=contracts({}), people=people), tmp_path)
-    assert "They differ in tier: keep one row of each at the source, the newest one if they are versions" in message
+    tickets = [VALID_ROW["tickets"] | {"severity": severity} for severity in ("low", "high")]
+    message = error_message(tables(contracts=contracts({}), tickets=tickets), tmp_path)
+    assert "They differ in severity: keep one row of each at the source, the newest one if they are" in message
 
 
 # --- currencies -------------------------------------------------------------------------------------------
