@@ -161,8 +161,8 @@ MUTATIONS = [
     Mutation(
         "a later fact of the date is visible",
         WINDOWS,
-        "_known_time_column(column)]) < rows._cut",
-        "_known_time_column(column)]) <= rows._cut",
+        "else column.known]) < rows._cut",
+        "else column.known]) <= rows._cut",
         (REWRITTEN, MASKED_AT),
     ),
     unmasked("contracts", "paid_at"),

@@ -25,7 +25,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.tables import TABLES, TableSpec
+from renewals.features.tables import TABLES, ColumnSpec, TableSpec
 
 EPOCH = date(1970, 1, 1)
 DAYS_PER_YEAR = 365
@@ -78,20 +78,22 @@ def first_non_null(table: ir.Table, columns: Sequence[str]) -> ir.Value:
 
 
 def known_day(table: ir.Table, spec: TableSpec) -> ir.Value:
-    """Day on which each row became known to the company; null if it was always known."""
-    return day_of(first_non_null(table, spec.known_time))
+    """Day on which each row of a whole table became known to the company; null if it was always known."""
+    return day_of(spec.known_at(table))
 
 
 def known_rows(name: str, table: ir.Table, day: date) -> ir.Table:
     """Rows of a table that were known before `day`, with later facts masked; one row per row known."""
     number = ibis.literal(day_number(day), "int32")
-    return _hide_future(table.mutate(_cut=number), TABLES[name]).drop("_cut", "_event_day")
+    dated = _add_known_day(table, TABLES[name])
+    return _hide_future(dated.mutate(_cut=number), TABLES[name]).drop("_cut", "_event_day")
 
 
 def as_of_rows_by_date(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
     """Rows of a table known at each observation date, for all accounts: one row per (as_of, row known then)."""
     dates = spine.select("as_of", _cut="day").distinct()
-    return _hide_future(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")
+    dated = _add_known_day(table, TABLES[name])
+    return _hide_future(dated.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")
 
 
 def as_of_rows(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
@@ -100,18 +102,8 @@ def as_of_rows(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
     Adds `days_ago`, whole days from the row's event to `as_of`: 1 is yesterday; null where the row has no event time.
     """
     at = spine.select("account_id", "as_of", _cut=_.day)
-    known = _hide_future(table.join(at, "account_id"), TABLES[name])
+    known = _hide_future(_add_known_day(table, TABLES[name]).join(at, "account_id"), TABLES[name])
     return known.mutate(days_ago=_._cut - _._event_day).drop("_event_day")
-
-
-def join_known_rows(name: str, table: ir.Table, rows: ir.Table, instant_column: str) -> ir.Table:
-    """Join to `rows` the table's rows of the same account that were known before the day of `instant_column`.
-
-    One row per (row, known row of its account).
-    """
-    dated = table.mutate(_known_day=known_day(table, TABLES[name]))
-    joined = rows.join(dated, "account_id", rname="{name}_dated")
-    return joined.filter(_._known_day.isnull() | (_._known_day < day_of(_[instant_column]))).drop("_known_day")
 
 
 def matured_outcomes(outcomes: ir.Table, spine: ir.Table) -> ir.Table:
@@ -140,25 +132,26 @@ def hours_ago(rows: ir.Table, instant: ir.Value) -> ir.FloatingValue:
     return hours_between(instant, rows.as_of)
 
 
+def _add_known_day(table: ir.Table, spec: TableSpec) -> ir.Table:
+    return table.mutate(_known_day=known_day(table, spec))
+
+
 def _hide_future(rows: ir.Table, spec: TableSpec) -> ir.Table:
     """Drop the rows not known before `_cut` and mask (set to null) the facts that came later."""
-    known = known_day(rows, spec)
-    event = day_of(first_non_null(rows, spec.event_time))
-    rows = rows.mutate(_known_day=known, _event_day=event)
+    rows = rows.mutate(_event_day=day_of(first_non_null(rows, spec.event_time)))
     rows = rows.filter(_._known_day.isnull() | (_._known_day < _._cut))
     if spec.name not in FORWARD_DATED_TABLES:
         rows = rows.filter(_._event_day.isnull() | (_._event_day < _._cut))
-    visible = {
-        column.name: (day_of(rows[_known_time_column(column)]) < rows._cut).ifelse(rows[column.name], ibis.null())
-        for column in spec.columns.values()
-        if column.known is not None
-    }
+    later = [column for column in spec.columns.values() if column.known is not None and column.name in rows.columns]
+    visible = {column.name: _is_visible(rows, column).ifelse(rows[column.name], ibis.null()) for column in later}
     types = {name: rows[name].type() for name in visible}
     return rows.mutate(**{name: value.cast(types[name]) for name, value in visible.items()}).drop("_known_day")
 
 
-def _known_time_column(column: Any) -> str:
-    return column.name if column.known == "itself" else column.known
+def _is_visible(rows: ir.Table, column: ColumnSpec) -> ir.BooleanValue:
+    """True where a later fact was known before `_cut`."""
+    known = day_of(rows[column.name if column.known == "itself" else column.known]) < rows._cut
+    return known.fill_null(column.else_with_row)
 
 
 def arrival_day(events: ir.Table) -> ir.IntegerValue:

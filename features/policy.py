@@ -14,6 +14,7 @@ from renewals.features.patterns import NamePatterns, WordPatterns
 TIERS = ("S", "A", "B")
 TICKET_KINDS = ("bug", "request", "question")
 SEVERITIES = ("low", "medium", "high")
+CONTRACT_KINDS = ("subscription", "trial", "pilot", "pause", "one_off")
 ContactKind = Literal["visit", "call", "training", "value_report", "review", "email"]
 CONTACT_KINDS: tuple[ContactKind, ...] = get_args(ContactKind)
 
@@ -46,34 +47,37 @@ class Renewal(ConfigSection):
 
 
 class Contracts(ConfigSection):
-    """Meaning of contract rows: what replaces what, renamed products, cancellations (R10, R12)."""
+    """Rules for contracts whose relation to others is not written in them (R3, R10)."""
 
     overlap: Literal["auto", "two", "replace", "stop"] = "auto"
-    """A further contract of a product that starts while another runs: `auto` replaces it if it ends later and is at
-    least as large, `two` never, `replace` always; `stop` stops the run if there is any."""
+    """Contract that overlaps another one of its product, where no other rule tells what it follows: beside it (`two`),
+    in its place (`replace`), or an error (`stop`). `auto`: in its place if it ends later and is at least as large."""
     renamed_products: dict[str, str] = Field(default_factory=dict)
-    """New name of each renamed product, by its old name; may be a chain."""
+    """New name of each renamed product by its old name; a product may have been renamed several times."""
     cancelled_means: Literal["end", "request"] = "end"
-    """`cancelled_at` is the day on which the contract ended, or the day on which the customer asked to end it."""
+    """Meaning of `cancelled_at`: the contract ended then (`end`), or the customer asked for it then and the contract
+    runs to its end (`request`)."""
     complete_from: date | None = None
     """Day from which the contracts are complete; empty: from the first start. A customer of that day is not new."""
 
     @model_validator(mode="after")
-    def _check_rings(self) -> "Contracts":
-        for product in self.renamed_products:
-            seen, name = {product}, self.renamed_products[product]
-            while name in self.renamed_products and name not in seen:
-                seen.add(name)
-                name = self.renamed_products[name]
-            if name in seen:
-                raise ValueError(f"renamed_products: {product} is renamed to itself, through {name}")
+    def _check_renamed_products(self) -> "Contracts":
+        for old in self.renamed_products:
+            self._newest_name(old)
         return self
 
-    def current_product(self, name: str) -> str:
-        """Newest name of a product."""
-        while name in self.renamed_products:
-            name = self.renamed_products[name]
-        return name
+    @property
+    def product_names(self) -> dict[str, str]:
+        """Newest name of each renamed product, by each of its old names."""
+        return {old: self._newest_name(old) for old in self.renamed_products}
+
+    def _newest_name(self, product: str) -> str:
+        names = [product]
+        while (newer := self.renamed_products.get(names[-1])) is not None:
+            if newer in names:
+                raise ValueError(f"renamed_products must not be a ring: {' to '.join([*names, newer])}")
+            names.append(newer)
+        return names[-1]
 
 
 class Usage(ConfigSection):

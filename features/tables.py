@@ -9,7 +9,7 @@ asserts, from the same declarations, that the remaining rows break none.
 * `None`: with the row. Plans (`due_at`, `end_date`, `valid_from`) belong here: a plan is known when it is made.
 * `"itself"`: the time of a later fact written into an earlier row; invisible before that time.
 * another column: together with that fact. If that column is null, the known time of the value cannot be determined,
-  and it is never visible.
+  and it is never visible; with `else_with_row` it is visible with the row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from renewals.features.policy import CONTACT_KINDS, SEVERITIES, TICKET_KINDS, TIERS
+from renewals.features.policy import CONTACT_KINDS, CONTRACT_KINDS, SEVERITIES, TICKET_KINDS, TIERS
 
 if TYPE_CHECKING:
     import pandera.ibis as pa
@@ -130,18 +130,26 @@ class ColumnSpec:
     type: dt.DataType | Literal["id"]
     meaning: str
     required: bool = False
+    """True if the table must have the column."""
+    may_be_null: bool = False
+    """For a required column, true if a row may have no value."""
     known: str | None = None
+    else_with_row: bool = False
+    """For a value known with another column, true if it is known with the row where that column is null."""
     constraints: tuple[Constraint, ...] = ()
     entity: str = ""
-    """For an id, the kind of thing it identifies: `account`, `user`, `contract`, `ticket` or `event`."""
+    """For an id, the kind of thing it identifies: `account`, `user`, `contract`, `ticket` …; ids of one kind have one
+    type."""
     may_be_future: bool = False
     """For a time, true if it may be later than the day it was recorded: a plan or a notice."""
+    calendar_day: bool = False
+    """For a time, true if it is a day of the calendar, stored as its midnight, and not an instant."""
     name: str = ""
 
     @property
     def nullable(self) -> bool:
         """True if a row may have no value."""
-        return not self.required
+        return self.may_be_null or not self.required
 
     @property
     def is_time(self) -> bool:
@@ -150,7 +158,7 @@ class ColumnSpec:
 
     def all_constraints(self) -> tuple[Constraint, ...]:
         """Constraints of the type, followed by the column's own."""
-        present = (NOT_MISSING,) if self.required else ()
+        present = () if self.nullable else (NOT_MISSING,)
         not_empty = (NOT_EMPTY,) if self.required and self.type in (TEXT, ID) else ()
         finite = (FINITE,) if self.type == dt.float64 else ()
         plausible = (PLAUSIBLE_YEAR,) if self.is_time else ()
@@ -170,13 +178,27 @@ class TableSpec:
     """Columns of the event time: the first of these that is not null."""
     known_time: tuple[str, ...]
     """Columns of the known time: the first of these that is not null; if all are null, the row is always known."""
+    known_rule: Callable[[ir.Table], ir.TimestampValue] | None = field(default=None, repr=False)
+    """Computes the known time from these columns where the first one that is not null does not decide alone."""
     key: tuple[str, ...] = ()
-    """Columns that identify a fact; empty if none do."""
+    """Columns that identify a row; empty if none do."""
+    versions: tuple[str, ...] = ()
+    """Columns of the key that tell versions of one thing apart; the others identify the thing."""
     row_id: str = ""
     """Column that alone decides, where it has a value, if two rows are the same row delivered twice."""
     logs_actions: bool = False
     """True if our people log their own actions in it: no model may read all of it (domain M5)."""
     row_rules: tuple[Rule, ...] = field(default=(), repr=False)
+
+    def known_at(self, rows: ir.Table) -> ir.TimestampValue:
+        """Time from which each row is known; null if it was always known.
+
+        `rows` must be the whole table, because the known time of a row may depend on others; columns may be missing.
+        """
+        if self.known_rule is not None:
+            return self.known_rule(rows)
+        columns = [rows[name] for name in self.known_time if name in rows.columns]
+        return ibis.coalesce(*columns) if len(columns) > 1 else columns[0]
 
     def rules(self, extracted_at: datetime | None = None) -> Iterator[Rule]:
         """Yield all rules that apply to a single row, in the order in which reasons are listed."""
@@ -220,14 +242,17 @@ def table(
     *,
     event_time: tuple[str, ...],
     known_time: tuple[str, ...] | None = None,
+    known_rule: Callable[[ir.Table], ir.TimestampValue] | None = None,
     key: tuple[str, ...] = (),
+    versions: tuple[str, ...] = (),
     row_id: str = "",
     required: bool = False,
     logs_actions: bool = False,
 ) -> Callable[[type], TableSpec]:
     """Class decorator: turn a class of columns and rules into a `TableSpec` of the same name, and add it to `TABLES`.
 
-    Without `known_time` a row is known from `recorded_at`, or else from its event time.
+    Without `known_time` a row is known from `recorded_at`, or else from its event time. The columns `versions` are
+    added to the key.
     """
 
     def read(declared: type) -> TableSpec:
@@ -239,7 +264,9 @@ def table(
             columns={name: replace(part, name=name) for name, part in parts.items() if isinstance(part, ColumnSpec)},
             event_time=event_time,
             known_time=known_time or ("recorded_at", *event_time),
-            key=key,
+            known_rule=known_rule,
+            key=(*key, *versions),
+            versions=versions,
             row_id=row_id,
             logs_actions=logs_actions,
             row_rules=tuple(replace(part, name=name) for name, part in parts.items() if isinstance(part, Rule)),
@@ -277,13 +304,33 @@ def recorded_at_column() -> ColumnSpec:
     return ColumnSpec(TIME, "Time when the row reached the company's systems; null: at the time of the event.")
 
 
-@table(required=True, event_time=("created_at",), key=("account_id",))
-class accounts:
-    """One row per customer account.
+def valid_from_column() -> ColumnSpec:
+    """Column with the time from which a version of a row applies."""
+    return ColumnSpec(
+        TIME,
+        "Time from which this version applies; null: from when it is known. The first version applies from ever.",
+        may_be_future=True,
+    )
 
-    Pitfall: it contains the present state. `industry`, `csm` and `employee_count` are the current values; earlier
-    values were not recorded. An account without `created_at` and `recorded_at` counts as always known, since its
-    contracts determine when it is observed.
+
+def deleted_at_column() -> ColumnSpec:
+    """Column with the time when the row was deleted at the source."""
+    return ColumnSpec(TIME, "Time when it was deleted at the source; it is there until then.", known="itself")
+
+
+VERSIONS = ("recorded_at", "valid_from")
+"""Columns that tell versions of one thing apart."""
+
+
+@table(required=True, event_time=("created_at",), key=("account_id",), versions=VERSIONS)
+class accounts:
+    """One row per version of a customer account.
+
+    Pitfalls: several rows an account, told apart by `recorded_at` and `valid_from`, are its versions: what it was as
+    known on a day. With a single row each, the table contains the present state: `industry`, `csm` and
+    `employee_count` are the current values, and earlier ones were not recorded. An account without `created_at` and
+    `recorded_at` counts as always known, since its contracts determine when it is observed. Only
+    `merged_into_account_id` makes another account the heir of its contracts; a parent inherits none.
     """
 
     account_id = ColumnSpec(ID, "The account.", required=True, entity="account")
@@ -292,40 +339,122 @@ class accounts:
     region = ColumnSpec(TEXT, "Region of the account.")
     employee_count = ColumnSpec(INTEGER, "Number of employees.", constraints=(NOT_NEGATIVE,))
     channel = ColumnSpec(TEXT, "Sales channel through which it was won.")
-    parent_account_id = ColumnSpec(ID, "Parent account, or the account it was merged into.", entity="account")
+    parent_account_id = ColumnSpec(ID, "Parent account: hierarchy only, it inherits no contract.", entity="account")
     csm = ColumnSpec(TEXT, "Customer-success manager of the account.")
+    sales_owner = ColumnSpec(TEXT, "Salesperson of the account.")
+    merged_into_account_id = ColumnSpec(
+        ID,
+        "Account it was merged into, which inherits its contracts (R10); must be in `accounts`.",
+        known="merged_at",
+        else_with_row=True,
+        entity="account",
+    )
+    merged_at = ColumnSpec(TIME, "Time of the merger; may be announced.", known="itself", may_be_future=True)
     created_at = ColumnSpec(TIME, "Time when it became an account.")
+    deleted_at = deleted_at_column()
     recorded_at = recorded_at_column()
+    valid_from = valid_from_column()
+
+    merged_into_itself = Rule(
+        "",
+        "merged_into_account_id",
+        "merged_into_account_id is the account itself",
+        lambda r: r.merged_into_account_id != r.account_id,
+    )
 
 
-@table(required=True, event_time=("start_date",), known_time=("signed_at", "start_date"), key=("contract_id",))
+def _contract_known_at(contracts: ir.Table) -> ir.TimestampValue:
+    """The later of `recorded_at` and `signed_at`; without both, `start_date`. Where other contracts were signed by the
+    time it was recorded, an unsigned one counts only once it has started."""
+    signed, recorded = (
+        contracts[name] if name in contracts.columns else ibis.null("timestamp")
+        for name in ("signed_at", "recorded_at")
+    )
+    signed = (recorded > signed).ifelse(recorded, signed)
+    first_signed = contracts.select(_signed=signed).agg(_first=ibis._._signed.min()).as_scalar()
+    is_draft = (first_signed <= recorded) & (contracts.start_date > recorded)
+    return ibis.coalesce(signed, is_draft.ifelse(contracts.start_date, recorded), contracts.start_date)
+
+
+@table(
+    required=True,
+    event_time=("start_date",),
+    known_time=("recorded_at", "signed_at", "start_date"),
+    known_rule=_contract_known_at,
+    key=("contract_id", "start_date"),
+    versions=VERSIONS,
+)
 class contracts:
-    """One row per term of a product bought by an account: `[start_date, end_date)`.
+    """One row per version of a term of a product bought by an account: `[start_date, end_date)`.
 
     Pitfalls: a follow-on term is signed before it starts, so its known time is `signed_at`; without one, the start.
-    `paid_at` and `cancelled_at` are written into the row months after it was made. A cancelled term keeps its nominal
-    `end_date`: only `cancelled_at` shows that it ended early, and a term cancelled by its first day never ran.
+    Several rows a term, told apart by `recorded_at` and `valid_from`, are its versions: an amendment changes nothing
+    before it. One `contract_id` may have several terms, as a subscription has. `paid_at`, `cancelled_at`,
+    `notice_given_at` and the reason of a loss are written into the row months after it was made. A cancelled term keeps
+    its nominal `end_date`: only `cancelled_at` shows that it ended early, and a term cancelled by its first day never
+    ran. A term without `end_date` rolls on.
     """
 
     contract_id = ColumnSpec(ID, "The term.", required=True, entity="contract")
     account_id = account_column()
     product = ColumnSpec(TEXT, "Product bought; null is `core`. Each product has its own terms.")
     plan = ColumnSpec(TEXT, "The plan or edition.")
-    start_date = ColumnSpec(TIME, "First day of the term.", required=True, may_be_future=True)
-    end_date = ColumnSpec(TIME, "First day after the term; the day it is due.", required=True, may_be_future=True)
+    start_date = ColumnSpec(TIME, "First day of the term.", required=True, may_be_future=True, calendar_day=True)
+    end_date = ColumnSpec(
+        TIME,
+        "First day after the term; the day it is due. Null: it has no end (R15).",
+        required=True,
+        may_be_null=True,
+        may_be_future=True,
+        calendar_day=True,
+    )
     arr = ColumnSpec(
         MONEY, "Annual recurring revenue, in `currency`.", required=True, constraints=(NOT_NEGATIVE, MONEY_RANGE)
     )
     currency = ColumnSpec(TEXT, "Currency of `arr`; null is the reporting currency.")
     seats = ColumnSpec(INTEGER, "Number of seats bought.", constraints=(NOT_NEGATIVE,))
+    kind = ColumnSpec(
+        TEXT,
+        "Kind of the row; null is a subscription. Trials, pilots and pauses are no renewals (R10).",
+        constraints=(one_of(*CONTRACT_KINDS),),
+    )
+    subscription_id = ColumnSpec(
+        ID, "Subscription of which this is a term; its terms follow each other (R10).", entity="subscription"
+    )
+    order_id = ColumnSpec(ID, "Order with which it was bought; its rows follow each other (R10).", entity="order")
+    replaces_contract_id = ColumnSpec(ID, "The contract that it replaces (R10).", entity="contract")
     signed_at = ColumnSpec(TIME, "Time of signature: the row is known from then on.")
     paid_at = ColumnSpec(TIME, "Time of payment (R1).", known="itself")
     cancelled_at = ColumnSpec(
         TIME, "Time when it ended early; may be in the future if notice was given.", known="itself", may_be_future=True
     )
     auto_renew = ColumnSpec(FLAG, "True if it renews unless cancelled.")
+    notice_days = ColumnSpec(
+        INTEGER, "Days before the end by which notice must be given (R12).", constraints=(NOT_NEGATIVE,)
+    )
+    notice_given_at = ColumnSpec(
+        TIME, "Time when the customer gave notice: it stays to the end and does not renew.", known="itself"
+    )
+    loss_reason = ColumnSpec(TEXT, "Why it was not renewed (R13).", known="loss_recorded_at", else_with_row=True)
+    lost_to = ColumnSpec(TEXT, "Competitor it was lost to (R13).", known="loss_recorded_at", else_with_row=True)
+    loss_recorded_at = ColumnSpec(
+        TIME, "Time when the reason of the loss was recorded; null: with the row.", known="itself"
+    )
+    sold_by = ColumnSpec(TEXT, "Salesperson who sold it.")
+    go_live_at = ColumnSpec(
+        TIME, "Time when the customer went live (J6); may be planned.", known="itself", may_be_future=True
+    )
+    deleted_at = deleted_at_column()
+    recorded_at = recorded_at_column()
+    valid_from = valid_from_column()
 
-    ends_before_start = Rule("", "end_date", "end_date is not after start_date", lambda r: r.end_date > r.start_date)
+    ends_before_start = Rule("", "end_date", "end_date is before start_date", lambda r: r.end_date >= r.start_date)
+    ends_on_first_day = Rule(
+        "",
+        "end_date",
+        "end_date is the day of start_date (where it is the last day of the term, set source.inclusive_ends)",
+        lambda r: r.end_date != r.start_date,
+    )
 
 
 @table(required=True, event_time=("occurred_at",), row_id="event_id")
@@ -348,7 +477,7 @@ class usage_events:
     event_id = ColumnSpec(ID, "The event; if given, it alone decides which rows are duplicates.", entity="event")
 
 
-@table(event_time=("valid_from",), key=("account_id", "user_id", "valid_from", "recorded_at"))
+@table(event_time=("valid_from",), key=("account_id", "user_id"), versions=("valid_from", "recorded_at"))
 class people:
     """One row per period in which a person had one title, role and tier; several per person.
 
@@ -545,7 +674,7 @@ class rates:
     """
 
     currency = ColumnSpec(TEXT, "The currency.", required=True)
-    date = ColumnSpec(TIME, "First day on which the rate applies.", required=True)
+    date = ColumnSpec(TIME, "First day on which the rate applies.", required=True, calendar_day=True)
     rate = ColumnSpec(
         NUMBER, "Units of the reporting currency for one unit of `currency`.", required=True, constraints=(POSITIVE,)
     )

@@ -12,9 +12,10 @@ from ibis import _
 
 from renewals.features.alert import CURRENT_DAYS
 from renewals.features.family import KEY
-from renewals.features.point_in_time import Calendar, DayRange, as_of_rows, day_masks, exclude_periods
+from renewals.features.point_in_time import Calendar, DayRange, day_masks, exclude_periods
 from renewals.features.policy import Policy
 from renewals.features.usage_windows import days_in_range
+from renewals.features.versions import accounts_as_of
 
 BASELINE_DAYS, SEASON_LAG_DAYS = 84, 364
 COMPARISON_RANGES = {
@@ -74,7 +75,7 @@ def _poisson_z_score(count: ir.NumericValue, before: ir.NumericValue, share: ir.
 
 def _add_expected_share(activity: ir.Table, accounts: ir.Table, spine: ir.Table) -> ir.Table:
     """Add `share`, the expected ratio of `now` to `before`: one row per (account_id, as_of)."""
-    regions = as_of_rows("accounts", accounts, spine).group_by(*KEY).agg(region=_.region.max())
+    regions = accounts_as_of(accounts, spine).select(*KEY, "region")
     rows = activity.join(spine.select(*KEY, "account_age"), KEY)
     rows = rows.left_join(regions, KEY, rname="{name}_placed")
     steady = {year: rows[f"length_{year}now"] / rows[f"length_{year}before"].nullif(0) for year in ("", "year_")}

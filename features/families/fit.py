@@ -8,9 +8,10 @@ from ibis import _
 
 from renewals.features.families.commitment import main
 from renewals.features.family import KEY, Family
-from renewals.features.point_in_time import as_of_rows, as_of_rows_by_date, join_known_rows, matured_outcomes
+from renewals.features.point_in_time import as_of_rows, day_of, matured_outcomes
 from renewals.features.policy import Policy
 from renewals.features.spine import size_band
+from renewals.features.versions import accounts_as_of, accounts_by_date
 
 fit = Family("fit", en="Fit", zh="客户匹配度", theme="fit")
 
@@ -26,27 +27,22 @@ PRIOR_RENEWALS = 30.0
 def outcomes(renewals: ir.Table, accounts: ir.Table, contracts: ir.Table, policy: Policy) -> ir.Table:
     """Final renewals with the customer's attributes of the sale, as known when they matured: one row per renewal."""
     final = renewals.filter(_.renewed.notnull()).select(
-        "account_id", "end_date", "known_at", "matured_at", "plan", "renewed",
+        "account_id", "matured_at", "plan", "renewed",
         size_band=size_band(_.amount_due.cast("float64") / 100.0, policy),
     )  # fmt: skip
-    key = ("account_id", "end_date", "known_at")
-    attributes = join_known_rows("accounts", accounts, final, "matured_at").select(
-        *key, "industry", "region", "channel"
-    )
-    starts = join_known_rows(
-        "contracts", contracts.select("account_id", "start_date", "signed_at"), final, "matured_at"
-    )
-    cohorts = starts.group_by(*key).agg(cohort=_.start_date.min().year().cast("string"))
-    joined = final.left_join(attributes, key, rname="{name}_attributes").left_join(cohorts, key, rname="{name}_first")
+    final = final.mutate(as_of=_.matured_at.date())
+    days = final.select(*KEY, day=day_of(_.matured_at)).distinct()
+    attributes = accounts_as_of(accounts, days).select(*KEY, "industry", "region", "channel")
+    starts = as_of_rows("contracts", contracts, days).group_by(*KEY)
+    cohorts = starts.agg(cohort=_.start_date.min().year().cast("string"))
+    joined = final.left_join(attributes, KEY, rname="{name}_attributes").left_join(cohorts, KEY, rname="{name}_first")
     return joined.select("account_id", "matured_at", "renewed", *FIT_DIMENSIONS)
 
 
 @fit.source
 def customer(accounts: ir.Table, spine: ir.Table) -> ir.Table:
     """Account attributes as known then: one row per (account_id, as_of)."""
-    known = as_of_rows("accounts", accounts, spine)
-    newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
-    return known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
+    return accounts_as_of(accounts, spine)
 
 
 @fit.source
@@ -74,7 +70,7 @@ def related_account(outcomes: ir.Table, accounts: ir.Table, spine: ir.Table) -> 
 
     Both the relation and the outcome are as known by then.
     """
-    family = as_of_rows_by_date("accounts", accounts, spine).select(
+    family = accounts_by_date(accounts, spine).select(
         "as_of", "account_id", parent=ibis.coalesce(_.parent_account_id, _.account_id)
     )
     relatives = family.select("as_of", "parent", relative="account_id")

@@ -17,6 +17,7 @@ import ibis.expr.types as ir
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.valuation import DAYS_PER_YEAR, day_number, month_start
+from renewals.features.tables import TABLES
 
 OPEN_END = 10**7
 """Day number of an end that is not known: the contract runs on."""
@@ -132,25 +133,25 @@ class Line:
 
 def read_lines(contracts: ir.Table, known_until: int, policy: Policy) -> list[Line]:
     """Lines of the contracts known before the day `known_until`, ordered by content; columns may be missing."""
-    rows = _read_rows(contracts)
-    signed = any(row["signed_at"] is not None for row in rows)
     lines: dict[Hashable, list[Line]] = defaultdict(list)
-    versions = [version for row in rows if (version := _version(row, signed, policy)).known < known_until]
+    versions = [v for row in _read_rows(contracts) if (v := _version(row, policy)).known < known_until]
     for version in sorted(versions, key=_version_order):
         _add_version(lines[version.contract_id], version)
     return sorted((line for group in lines.values() for line in group), key=lambda line: line.key)
 
 
 def _read_rows(contracts: ir.Table) -> list[dict[str, Any]]:
+    known_at = TABLES["contracts"].known_at(contracts).cast("timestamp")
     present = [name for name in CONTRACT_COLUMNS if name in contracts.columns]
     columns = contracts.select(
-        **{name: contracts[name].cast("timestamp") if name in INSTANTS else contracts[name] for name in present}
+        **{name: contracts[name].cast("timestamp") if name in INSTANTS else contracts[name] for name in present},
+        known_at=known_at,
     ).to_pyarrow()
     missing = dict.fromkeys(set(CONTRACT_COLUMNS) - set(present))
     return [missing | row for row in columns.to_pylist()]
 
 
-def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Version:
+def _version(row: Mapping[str, Any], policy: Policy) -> Version:
     """The version that a row describes; the days on which later facts became known are kept apart."""
     contracts = policy.contracts
     days = {name: _day(row[name]) for name in INSTANTS}
@@ -158,14 +159,15 @@ def _version(row: Mapping[str, Any], signed_table: bool, policy: Policy) -> Vers
     means_end = contracts.cancelled_means == "end"
     if _is_before_contract(days):
         days["cancelled_at"] = None
+    product = str(row["product"] or DEFAULT_PRODUCT)
     notices = [day for day in (days["notice_given_at"], None if means_end else days["cancelled_at"]) if day is not None]
     return Version(
-        known=_known_day(days, signed_table),
+        known=day_number(row["known_at"]),
         valid_from=days["valid_from"],
         is_dated=days["valid_from"] is not None or days["recorded_at"] is not None,
         contract_id=row["contract_id"],
         account_id=row["account_id"],
-        product=contracts.current_product(str(row["product"] or DEFAULT_PRODUCT)),
+        product=contracts.product_names.get(product, product),
         plan=row["plan"],
         start=start,
         end=OPEN_END if days["end_date"] is None or days["end_date"] >= LAST_END else days["end_date"],
@@ -197,19 +199,6 @@ def _is_before_contract(days: Mapping[str, Any]) -> bool:
     """True if a cancellation is dated before both the signature and the start: it cancelled something else."""
     cancelled, signed = days["cancelled_at"], days["signed_at"]
     return cancelled is not None and signed is not None and cancelled < min(signed, days["start_date"])
-
-
-def _known_day(days: Mapping[str, Any], signed_table: bool) -> int:
-    """Day on which a row became known: the later of its recording and its signature, or else its start.
-
-    Where other rows are signed, a row without a signature counts only once it has started.
-    """
-    known = [day for day in (days["recorded_at"], days["signed_at"]) if day is not None]
-    if not known and days["valid_from"] is not None:
-        known.append(days["valid_from"])
-    if not known or (signed_table and days["signed_at"] is None):
-        known.append(days["start_date"])
-    return max(known)
 
 
 def _day(instant: datetime | date | None) -> int | None:

@@ -304,7 +304,11 @@ class Settlement:
     def _stop(self, line: Line, version: Version) -> int | None:
         """Day on which a line was cancelled or became free, as known on the day that is being settled."""
         stops = [version.cancelled] if version.cancelled is not None and version.cancelled <= self.day else []
-        if version.arr == 0 and version.kind != "pause" and any(v.arr > 0 and v.known <= self.day for v in line.versions):
+        if (
+            version.arr == 0
+            and version.kind != "pause"
+            and any(v.arr > 0 and v.known <= self.day for v in line.versions)
+        ):
             stops.append(version.effective)
         return min(stops, default=None)
 

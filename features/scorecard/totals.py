@@ -41,6 +41,7 @@ from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import Materialize
 from renewals.features.scorecard.measures import MEASURES, MONTHS_PER_YEAR, Measure, cents_to_units
 from renewals.features.spine import size_band
+from renewals.features.versions import accounts_by_date
 
 PERIOD_MONTHS = {"month": 1, "quarter": 3, "trailing_year": MONTHS_PER_YEAR}
 """Number of months in a period of each kind."""
@@ -54,7 +55,8 @@ SEGMENTS = {
     "csm": ("customer-success manager", "客户成功经理"),
 }
 """Segment kinds with their labels in English and Chinese. Size and plan are those at the opening of the period (for
-accounts that came later, those they started with); the other values are the ones known now."""
+accounts that came later, those they started with); the others are those known at the end of the period, so that a new
+manager changes no earlier period."""
 UNKNOWN_SEGMENT = "unknown"
 """Segment of accounts for which the value is missing."""
 SCORECARD_COLUMNS = (
@@ -237,8 +239,9 @@ def scorecard(
     spans = _period_months(months, as_of, month_count)
     facts = materialize(_collect_facts(known, months, policy))
     account_sums = _sum_by_account(facts, spans, policy)
-    accounts = materialize(account_sums.left_join(_account_segments(known), "account_id", rname="{name}_described"))
     periods = spans.drop("month").distinct()
+    segments = _account_segments(known, periods)
+    accounts = materialize(account_sums.left_join(segments, [*PERIOD_KEY, "account_id"], rname="{name}_described"))
     totals = materialize(_segment_totals(accounts, periods).cross_join(_first_recorded_months(known)))
     return ibis.union(*(_measure_rows(m, totals, known, policy) for m in MEASURES.values())).select(*SCORECARD_COLUMNS)
 
@@ -369,11 +372,16 @@ def retained_revenue(opening: ir.Value, lost: ir.Value) -> ir.Value:
     return ibis.greatest(opening - lost, 0)
 
 
-def _account_segments(inputs: Mapping[str, ir.Table]) -> ir.Table:
-    """Industry, channel, manager and first contract year of each account as known now, one row per account_id."""
+def _account_segments(inputs: Mapping[str, ir.Table], periods: ir.Table) -> ir.Table:
+    """Attributes of each account as known at the end of each period, and the year of its first contract.
+
+    One row per (period_kind, period, account_id).
+    """
+    ends = periods.select(*PERIOD_KEY, as_of="period_end", day=day_of(_.period_end))
+    attributes = accounts_by_date(inputs["accounts"], ends).select("account_id", "as_of", "industry", "channel", "csm")
     cohorts = inputs["contracts"].group_by("account_id").agg(cohort=_.start_date.min().year().cast("string"))
-    attributes = inputs["accounts"].select("account_id", "industry", "channel", "csm")
-    return attributes.left_join(cohorts, "account_id").drop("account_id_right")
+    described = ends.join(attributes, "as_of").left_join(cohorts, "account_id", rname="{name}_first")
+    return described.select(*PERIOD_KEY, "account_id", "industry", "channel", "csm", "cohort")
 
 
 def _segment_totals(accounts: ir.Table, periods: ir.Table) -> ir.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -27,10 +28,19 @@ class Source(ConfigSection):
     """Texts of CSV cells that mean a missing value; NA is read as text unless it is listed here."""
     decimal: Literal[".", ","] = "."
     """Decimal separator of CSV cells; with a comma, 12.000,50 is read as 12000.5."""
+    time_zone: str | None = None
+    """Time zone of times without an offset, as Area/City; empty: UTC. Start and end of contracts are its calendar
+    days."""
+    inclusive_ends: bool = False
+    """True if `end_date` of contracts is the last day of the term, not the first day after it."""
     schema_name: str | None = Field(default=None, pattern=IDENTIFIER_PATTERN)
     """Database schema with the tables; empty: the default schema."""
     table_names: dict[str, str] = Field(default_factory=dict)
     """Names of tables in the database or folder, if they differ from the data contract."""
+    current_state: dict[Literal["accounts", "contracts"], tuple[str, ...]] = Field(
+        {"contracts": ("auto_renew",), "accounts": ("csm",)}
+    )
+    """Columns that contain only today's value in a table without versions: no model learns from them."""
     extracted_at: datetime | None = None
     """Time at which the tables were extracted (UTC); later facts are quarantined. Empty: not checked."""
     repeated_events: Literal["auto", "count", "deduplicate"] = "auto"
@@ -51,6 +61,15 @@ class Source(ConfigSection):
     @classmethod
     def _validate_encodings(cls, names: dict[str, str]) -> dict[str, str]:
         return {table: cls._validate_encoding(name) for table, name in names.items()}
+
+    @field_validator("time_zone")
+    @classmethod
+    def _validate_time_zone(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"UTC|[A-Za-z_]+(/[A-Za-z0-9_+-]+)+", name):
+            raise ValueError(
+                "write it as Area/City, for example Asia/Shanghai, because abbreviations name several zones"
+            )
+        return name
 
     @field_validator("extracted_at")
     @classmethod

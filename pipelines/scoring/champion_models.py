@@ -14,9 +14,7 @@ from renewals.pipelines.runtime.errors import LoggedActionsError, MissingInputEr
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import Parameters
-from renewals.pipelines.storage.artifacts import (
-    MODEL_CARD,
-)
+from renewals.pipelines.storage.artifacts import HISTORY, MODEL_CARD
 from renewals.pipelines.storage.registry import model_loader
 from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 
@@ -37,6 +35,8 @@ class Champion:
     """The training day: the model has not seen what became known on that day or later."""
     parameters: Parameters | None = None
     """The parameters that decided what its features meant in training; None if the version has none."""
+    history: tuple[Mapping[str, Any], ...] = ()
+    """Notices about columns without a history in its training table."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -73,4 +73,5 @@ def load_champion(job: Job, target: str) -> Champion:
     model = model_loader.load_model(job.data, f"{name}/{version}", files)
     card = model_registry.read_model_json(files, MODEL_CARD) if MODEL_CARD in files else {}
     until = date.fromisoformat(card["until"]) if card.get("until") else None
-    return Champion(name, version, model, drift_reference.read_reference(files), until, card.get("parameters"))
+    reference, history = drift_reference.read_reference(files), tuple(card.get(HISTORY, ()))
+    return Champion(name, version, model, reference, until, card.get("parameters"), history)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TABLES, VALIDATION_REPORT, FRESHNESS = "tables.json", "validation_report.json", "freshness.json"
 ROLLUP, PERSON_DAYS, ROLLUP_FEATURES, ROLLUP_PARTS = "rollup", "person_days", "product_features.json", "parts.json"
 SPINE, SCORING, TRAINING, CATALOGUE = "spine.parquet", "scoring.parquet", "training.parquet", "features.json"
+HISTORY = "history"
+"""Key of the catalogue of a training table, of a model card and of a manifest: what is known only as of today."""
 LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
 """Subfolders of a work folder (`act` or `learn`), with one table per file."""
 LEARN_COMMAND, SCORE_COMMAND = "renewals learn --until DATE", "renewals score --as-of DATE"
@@ -107,6 +109,15 @@ def read_catalogue(folder: Path) -> list[dict[str, Any]]:
     command = SCORE_COMMAND if (folder / SCORING).is_file() else LEARN_COMMAND
     reject_old_features((feature["name"] for feature in catalogue), f"{folder / CATALOGUE} holds", command)
     return catalogue
+
+
+def read_history(folder: Path) -> dict[str, list[str]]:
+    """Columns without a history that the models of a training table do not read, and those that they do.
+
+    Empty if the table is from an older release.
+    """
+    history: dict[str, list[str]] = data_files.load_json(folder / CATALOGUE).get(HISTORY, {})
+    return history
 
 
 def read_archived_catalogue(folder: Path) -> list[dict[str, Any]]:

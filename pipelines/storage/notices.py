@@ -31,7 +31,7 @@ OLD_CODES = {
     **{"most_rows_set_aside": "most_rows_quarantined", "terms_set_aside": "contracts_quarantined"},
     **{"loaded_at_once": "bulk_load", "nothing_known": "no_known_rows", "allowed_stale": "stale_allowed"},
 }
-"""New codes by the codes in files of an older release."""
+"""New codes by the codes in files of an older release; `contracts_quarantined` is in those only."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,12 @@ def add_texts(notices: Iterable[Notice]) -> list[dict[str, Any]]:
     """Records of the notices for a list, without duplicates: code, values and the sentence in every language."""
     records = [notice.as_dict() | {language: notice.text(language) for language in MESSAGES} for notice in notices]
     return [record for index, record in enumerate(records) if record not in records[:index]]
+
+
+def history_notices(history: Mapping[str, Sequence[str]]) -> list[Notice]:
+    """Notices about columns without a history: those that no model reads, and those that models do."""
+    codes = {"left_out": "left_out_without_history", "kept": "kept_without_history"}
+    return [Notice(code, {"columns": ", ".join(history[key])}) for key, code in codes.items() if history.get(key)]
 
 
 def report_notices(records: Sequence[Mapping[str, Any]], language: str) -> None:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -23,7 +24,7 @@ from renewals.features.tables import MONEY_RANGE, ColumnSpec, Rule
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation import currencies
 from renewals.pipelines.validation.context import Anomaly, CheckContext, TableReport, ValidatedTable
-from renewals.pipelines.validation.duplicates import duplicate_advice
+from renewals.pipelines.validation.duplicates import duplicate_advice, thing_columns
 from renewals.pipelines.validation.value_forms import (
     MAX_VALUES_SHOWN,
     drop_null_markers,
@@ -96,7 +97,7 @@ def _null_marker_advice(violation: RuleViolation) -> Iterator[str]:
 
 def _read_as_null_advice(violation: RuleViolation, values: Mapping[str, int], reason: str) -> str:
     """Advice on how to have these values read as null, if the column may be null."""
-    if violation.column.required:
+    if not violation.column.nullable:
         return (
             f"{format_values(values)} {reason}, and {violation.rule.column} is required: fill in the value, or exclude "
             "these rows at the source"
@@ -109,10 +110,7 @@ def _read_as_null_advice(violation: RuleViolation, values: Mapping[str, int], re
 
 def _open_end_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice for infinite or implausible times, which some systems write for an open end or an unknown date."""
-    values = violation.values
-    if violation.rule.column == "end_date" and values:
-        yield f"{format_values(values)}: write 9999-12-31 for a contract without an end"
-    elif values:
+    if values := violation.values:
         yield _read_as_null_advice(violation, values, "look like an open end or an unknown date, not like a time")
 
 
@@ -342,7 +340,6 @@ def _negative_amount_advice(violation: RuleViolation) -> Iterator[str]:
 def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice by the columns in which the rows of one key differ: they show what the key identifies."""
     table, key = violation.validated.table, list(violation.validated.table.key)
-    name = ", ".join(key)
     groups = (
         violation.validated.rows.filter(~violation.validated.is_broken).select(*violation.validated.columns).distinct()
     )
@@ -352,37 +349,24 @@ def _duplicate_key_advice(violation: RuleViolation) -> Iterator[str]:
     keys = groups.group_by(key).agg(times=_.count(), **differing).filter(_.times > 1)
     sums = {c: (keys[c] > 1).sum() for c in differing}
     worst = first_row(keys.order_by(ibis.desc("times"), *key))
-    counts = first_row(keys.agg(times=_.times.max(), keys=_.count(), **sums))
+    counts = first_row(keys.agg(keys=_.count(), **sums))
     columns = ", ".join(c for c in differing if counts[c])
-    example = ", ".join(repr(worst[c]) for c in key)
-    if table.name == "contracts" and counts["start_date"]:
-        yield (
-            f"contract_id must identify one term; ids with several terms: {counts['start_date']}, for example "
-            f"{example} with {worst['start_date']} different starts, as a subscription id has. Give each term a unique "
-            f"id, for example this one followed by the start_date, and move this one to a column subscription_id; a "
-            f"higher limit would drop the later terms, and their renewals would count as lost"
-        )
-    else:
-        yield (
-            f"each {name} must occur once; repeated: {counts['keys']}, for example {example} with {worst['times']} "
-            f"rows. They differ in {columns}: keep one row of each at the source, the newest one if they are versions"
-        )
+    things = thing_columns(table)
+    example = ", ".join(_format_key(worst[c]) for c in things)
+    versions = (
+        f"if they are versions, {table.versions[0]} tells them apart: fill it with the time when each was recorded; if "
+        "not, keep one row of each at the source"
+        if table.versions
+        else "keep one row of each at the source, the newest one if they are versions"
+    )
+    yield (
+        f"each {', '.join(things)} must occur once; repeated: {counts['keys']}, for example {example} with "
+        f"{worst['times']} rows. They differ in {columns}: {versions}"
+    )
 
 
-def find_dropped_terms(ranked_rows: ir.Table) -> Iterator[Anomaly]:
-    """Yield an anomaly with the number of contracts quarantined because another term has their contract_id.
-
-    `ranked_rows` has the `place` of each row within its key.
-    """
-    first = ranked_rows.filter(_.place == 0).select("contract_id", first_start=_.start_date)
-    dropped = ranked_rows.filter(_.place > 0).join(first, "contract_id").filter(_.start_date != _.first_start)
-    count = dropped.count().to_pyarrow().as_py()
-    if count:
-        warning = (
-            f"contracts: {format_count(count, 'term')} quarantined because another term has the same contract_id: a "
-            f"renewal among them counts as lost. Give each term a unique contract_id"
-        )
-        yield Anomaly(warning, Notice("contracts_quarantined", {"terms": count}))
+def _format_key(value: Any) -> str:
+    return f"{value:%Y-%m-%d}" if isinstance(value, datetime) else repr(value)
 
 
 def _duplicate_row_advice(violation: RuleViolation) -> Iterator[str]:
@@ -391,11 +375,11 @@ def _duplicate_row_advice(violation: RuleViolation) -> Iterator[str]:
 
 def _one_day_term_advice(violation: RuleViolation) -> Iterator[str]:
     """Advice for one-day terms: an end_date that is the last day, not the day after, ends where it starts."""
-    if {"start_date", "end_date"} <= set(violation.validated.columns):
-        same = violation.rows.filter(_.end_date.date() == _.start_date.date())
-        count = same.count().to_pyarrow().as_py()
-        if count:
-            yield f"{count} of them end on the day they start: end_date is the first day after the term, so add a day"
+    if not violation.context.job.settings.source.inclusive_ends:
+        yield (
+            "end_date is the first day after the term: if it is the last day of every term, --set "
+            "source.inclusive_ends=true; if only of these rows, add a day at the source"
+        )
 
 
 def _nps_range_advice(violation: RuleViolation) -> Iterator[str]:
@@ -419,7 +403,7 @@ CAUSE_FINDERS: dict[str, tuple[CauseFinder, ...]] = {
     currencies.WRONG_BASE_RATE: (_base_currency_advice,),
     "conflict": (_duplicate_key_advice,),
     "duplicate": (_duplicate_row_advice,),
-    "ends_before_start": (_one_day_term_advice,),
+    "ends_on_first_day": (_one_day_term_advice,),
     "nps_outside_0_to_10": (_nps_range_advice,),
 }
 """Functions that search for causes, by rule name or by the part of the name after the column."""

@@ -16,17 +16,14 @@ import ibis.expr.types as ir
 
 from renewals.features.tables import ID, TABLES, ColumnSpec, Rule, TableSpec
 from renewals.pipelines.runtime.errors import DataContractError
+from renewals.pipelines.runtime.source_settings import Source
 from renewals.pipelines.storage import feedback_log
 from renewals.pipelines.storage.engine.raw import csv
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
 from renewals.pipelines.validation.context import CheckContext
+from renewals.pipelines.validation.times import day_after, read_time
 from renewals.pipelines.validation.value_forms import DOT_GROUPED_PATTERN, epoch_hints
 
-OFFSET_PATTERN = r":\d\d(\.\d+)?[+-]\d\d(:?\d\d){0,2}$|[A-Za-z]+/[A-Za-z_]+$"
-"""End of a time with an offset or a zone name, which a plain cast would drop. Abbreviations like CST name several zones
-and are not matched."""
-SPACED_OFFSET_PATTERN = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d(?::?\d\d)?|Z)$"
-"""A space before the offset, as printed by Snowflake, Ruby and Zendesk; DuckDB would read the offset as a zone name."""
 MAX_EXACT_INTEGER = 2**53
 """Above this, a floating-point number cannot distinguish whole numbers."""
 
@@ -191,11 +188,13 @@ def cast_table(context: CheckContext, raw: RawTable, table: TableSpec) -> CastTa
         name: _common_type([rows[name].type() for rows in raw.parts if name in rows.columns]) for name in names
     }
     types = {c.name: context.id_types[table.name][c.name] if c.type == ID else c.type for c in table.columns.values()}
-    decimal = context.job.settings.source.decimal
+    source = context.job.settings.source
     parts = []
     for rows in raw.parts:
         raw_values = {raw_columns[name]: _cast_or_null(rows, name, kind) for name, kind in raw_types.items()}
-        cast = {c.name: _cast_column(rows, c, types[c.name], raw, decimal) for c in table.columns.values()}
+        cast = {c.name: _cast_column(rows, c, types[c.name], raw, source) for c in table.columns.values()}
+        if table.name == "contracts" and source.inclusive_ends:
+            cast["end_date"] = day_after(cast["end_date"])
         parts.append(rows.select(**raw_values, **cast))
     combined = ibis.union(*parts) if len(parts) > 1 else parts[0]
     if raw.is_text:
@@ -246,16 +245,20 @@ def _epoch_hint(value: ir.Value, target_type: dt.DataType) -> str:
     return "".join(f"; {hint}: write timestamps at the source" for hint in epoch_hints({str(largest): rows}))
 
 
-def _cast_column(rows: ir.Table, column: ColumnSpec, target_type: dt.DataType, raw: RawTable, decimal: str) -> ir.Value:
+def _cast_column(
+    rows: ir.Table, column: ColumnSpec, target_type: dt.DataType, raw: RawTable, source: Source
+) -> ir.Value:
     """A column cast to its contract type; null where a value cannot be cast."""
     if column.name not in rows.columns:
         return ibis.null(target_type)
     value = rows[column.name]
     dtype = value.type()
+    if column.is_time and (raw.is_text or dtype.is_timestamp() or dtype.is_date()):
+        return read_time(value, column, source)
     if dtype == target_type and column.name not in raw.numeric_text_columns:
         return value
     if raw.is_text:
-        return _parse_text(value, target_type, decimal)
+        return _parse_text(value, target_type, source.decimal)
     if not _is_compatible(dtype, target_type, column, raw):
         return ibis.null(target_type)  # `require_types` checked that the column is empty
     return _convert_value(value, target_type, column.type == ID and not _is_text_id(dtype, column, raw))
@@ -295,11 +298,7 @@ def _is_compatible(source_type: dt.DataType, target_type: dt.DataType, column: C
 
 
 def _parse_text(value: ir.Value, target_type: dt.DataType, decimal: str) -> ir.Value:
-    """A text cast to the type; a time with an offset is converted to UTC, one without is read as UTC."""
-    if target_type.is_timestamp():
-        value = value.re_replace(SPACED_OFFSET_PATTERN, r"\1\2")
-        zoned = value.try_cast(dt.Timestamp(timezone="UTC", scale=6)).cast(target_type)
-        return value.re_search(OFFSET_PATTERN).ifelse(zoned, value.try_cast(target_type))
+    """A text cast to a type that is not a time."""
     if target_type.is_numeric() and decimal == ",":
         value = _replace_decimal_comma(value)
     if target_type.is_integer():

@@ -110,4 +110,4 @@ def count_rows(rows: ir.Table) -> int:
 
 def known_time(rows: ir.Table, table: TableSpec) -> ir.TimestampValue:
     """Known time of each row; null if it was always known."""
-    return ibis.coalesce(*(rows[name] for name in table.known_time))
+    return table.known_at(rows)

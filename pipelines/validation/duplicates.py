@@ -28,8 +28,14 @@ DUPLICATE_RULE = Rule("duplicate", "", "the row is an exact duplicate of another
 
 def conflict_rule(table: TableSpec) -> Rule:
     """The rule that each key occurs once."""
-    message = f"{', '.join(table.key)} occurs again with other values; the row known first is kept"
+    same = f" and the same {' and '.join(table.versions)}" if table.versions else ""
+    message = f"{', '.join(thing_columns(table))} occurs again with other values{same}; the row known first is kept"
     return Rule("conflict", (table.key or ("",))[0], message, _always_holds)
+
+
+def thing_columns(table: TableSpec) -> list[str]:
+    """Columns of the key that are equal in all versions of one thing."""
+    return [name for name in table.key if name not in table.versions]
 
 
 def duplicate_advice(table: str, report: TableReport) -> str:

@@ -24,9 +24,10 @@ MIN_ROWS = 20
 
 def find_bulk_loads(table: TableSpec, clean: ir.Table) -> Iterator[Anomaly]:
     """Yield an anomaly if at least half of a table's rows became known on one day, long after they happened."""
-    column, event = table.known_time[0], ibis.coalesce(*(clean[name] for name in table.event_time))
-    if column in table.event_time:
+    columns = [name for name in table.known_time if name not in table.event_time]
+    if not columns:
         return
+    event = ibis.coalesce(*(clean[name] for name in table.event_time))
     known = known_time(clean, table)
     late = clean.mutate(known_on=known.date(), at=event).filter(event + ibis.interval(days=MAX_DELIVERY_DAYS) < known)
     by_day = late.group_by("known_on").agg(rows=_.count(), first=_["at"].min())
@@ -35,6 +36,7 @@ def find_bulk_loads(table: TableSpec, clean: ir.Table) -> Iterator[Anomaly]:
     if not worst or worst[0]["rows"] < max(MIN_ROWS, rows / 2):
         return
     count, day, first = worst[0]["rows"], worst[0]["known_on"], worst[0]["first"]
+    column = next(name for name in columns if count_rows(clean.filter(clean[name].notnull())))
     yield Anomaly(
         f"{table.name}: {count:,} of {rows:,} rows became known on {day} ({column}), more than {MAX_DELIVERY_DAYS} "
         f"days after they happened (the first on {first:%Y-%m-%d}): before that day no model can learn from them. If "

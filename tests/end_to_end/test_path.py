@@ -27,6 +27,7 @@ from renewals.pipelines.stages.prepare.featurize import featurize
 from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
+from renewals.pipelines.storage.registry import model_registry
 from renewals.reports.risk_list import COLUMNS
 from tests.end_to_end.conftest import DAY
 from tests.root import ROOT
@@ -125,7 +126,21 @@ def test_learn_and_score_compute_the_same_features(learned, tmp_path):
     trained = pd.read_parquet(job.data / "learn" / "training.parquet")
     trained = trained[pd.to_datetime(trained["as_of"]) == pd.Timestamp(day)].reset_index(drop=True)
     assert len(scored) > 50
+    left_out = [column for column in scored if column not in trained]
+    assert left_out == ["auto_renew"]  # only today's value is known
+    assert scored[left_out].isna().all(axis=None)
+    scored = scored.drop(columns=left_out)
     pd.testing.assert_frame_equal(scored, trained[list(scored.columns)])
+
+
+def test_what_models_learned_without_a_history_is_said_with_model_and_list(learned, published):
+    manifest = json.loads((Path(published[1]["folder"]) / "manifest.json").read_text())
+    left_out, kept = manifest["history"]
+    assert left_out["values"] == {"columns": "contracts.auto_renew, accounts.csm"}
+    assert kept["values"] == {"columns": "contracts.seats, accounts.employee_count"}
+    client = model_registry.mlflow_client(learned[0])
+    description = model_registry.version_by_alias(client, "renewal").description
+    assert description == f"{left_out['en']} {kept['en']}"
 
 
 def test_no_stage_reads_the_ground_truth(published):

@@ -30,9 +30,10 @@ def test_tables_are_those_of_the_data_contract_in_its_order():
     ("table", "columns"),
     {
         "accounts": "account_id! account_name industry region employee_count channel parent_account_id csm "
-        "created_at recorded_at",
-        "contracts": "contract_id! account_id! product plan start_date! end_date! arr! currency seats signed_at "
-        "paid_at cancelled_at auto_renew",
+        "sales_owner merged_into_account_id merged_at created_at deleted_at recorded_at valid_from",
+        "contracts": "contract_id! account_id! product plan start_date! end_date! arr! currency seats kind "
+        "subscription_id order_id replaces_contract_id signed_at paid_at cancelled_at auto_renew notice_days "
+        "notice_given_at loss_reason lost_to loss_recorded_at sold_by go_live_at deleted_at recorded_at valid_from",
         "usage_events": "account_id! user_id feature! occurred_at! duration_s quantity recorded_at event_id",
         "people": "user_id! account_id! title role department tier valid_from valid_to recorded_at",
         "tickets": "ticket_id! account_id! user_id kind! severity! opened_at! first_response_at resolved_at "
@@ -58,8 +59,14 @@ def test_columns_that_are_their_known_time():
         if column.known == "itself"
     }
     assert later == {
+        "accounts.merged_at",
+        "accounts.deleted_at",
         "contracts.paid_at",
         "contracts.cancelled_at",
+        "contracts.notice_given_at",
+        "contracts.loss_recorded_at",
+        "contracts.go_live_at",
+        "contracts.deleted_at",
         "people.valid_to",
         "tickets.first_response_at",
         "tickets.resolved_at",
@@ -82,13 +89,28 @@ def test_columns_known_with_another_column():
         for column in table.columns.values()
         if column.known not in (None, "itself")
     }
-    assert together == {"surveys.score": "answered_at", "referrals.reward_cost": "converted_at"}
+    assert together == {
+        "accounts.merged_into_account_id": "merged_at",
+        "contracts.loss_reason": "loss_recorded_at",
+        "contracts.lost_to": "loss_recorded_at",
+        "surveys.score": "answered_at",
+        "referrals.reward_cost": "converted_at",
+    }
+    with_row = {c.name for table in TABLES.values() for c in table.columns.values() if c.else_with_row}
+    assert with_row == {"merged_into_account_id", "loss_reason", "lost_to"}
+
+
+def test_ids_of_one_kind_have_one_type():
+    kinds = {name: TABLES["contracts"].columns[name].entity for name in TABLES["contracts"].columns if "_id" in name}
+    assert kinds["replaces_contract_id"] == kinds["contract_id"]
+    assert len({kinds[name] for name in ("contract_id", "subscription_id", "order_id")}) == 3
+    assert TABLES["accounts"].columns["merged_into_account_id"].entity == "account"
 
 
 def test_known_time_and_event_time_of_tables():
     assert TABLES["tickets"].known_time == ("recorded_at", "opened_at")
     assert TABLES["surveys"].known_time == ("recorded_at", "sent_at", "answered_at")
-    assert TABLES["contracts"].known_time == ("signed_at", "start_date")
+    assert TABLES["contracts"].known_time == ("recorded_at", "signed_at", "start_date")
     assert TABLES["contracts"].event_time == ("start_date",)
     assert TABLES["rates"].known_time == ("date",)
 
@@ -120,16 +142,18 @@ def typed_row(table, **values):
 def test_pandera_asserts_the_same_rules_and_one_row_per_key():
     contracts = TABLES["contracts"]
     good = {"contract_id": "c1", "account_id": "acme", "start_date": "2024-01-01", "end_date": "2025-01-01", "arr": 1.0}
-    ids = {"contract_id": dt.string, "account_id": dt.string}
-    schema = contracts.schema(ids)
-    schema.validate(typed_row(contracts, **good), lazy=True)
+    schema = contracts.schema({c.name: dt.string for c in contracts.columns.values() if c.type == ID})
+    for change in ({}, {"end_date": None}):
+        schema.validate(typed_row(contracts, **good | change), lazy=True)
 
     from pandera.errors import SchemaErrors
 
     for change in ({"arr": -1.0}, {"end_date": "2024-01-01"}, {"account_id": None}, {"paid_at": "1899-12-31"}):
         with pytest.raises(SchemaErrors, match="all rules are satisfied"):
             schema.validate(typed_row(contracts, **good | change), lazy=True)
-    with pytest.raises(SchemaErrors, match="one row per contract_id"):
+    with pytest.raises(SchemaErrors, match="one row per contract_id, start_date, recorded_at, valid_from"):
         schema.validate(typed_row(contracts, **good).union(typed_row(contracts, **good | {"arr": 2.0})), lazy=True)
+    for version in ({"recorded_at": "2024-06-01"}, {"valid_from": "2024-06-01"}, {"start_date": "2024-06-01"}):
+        schema.validate(typed_row(contracts, **good).union(typed_row(contracts, **good | version)), lazy=True)
     with pytest.raises(SchemaErrors, match="dtype"):
         schema.validate(typed_row(contracts, **good).mutate(arr=ibis.literal("1")), lazy=True)

@@ -36,7 +36,11 @@ EVENT = {table: tuple(c for c in columns if c not in ("recorded_at", "signed_at"
 """Columns of the event time of a row: the first that is not null."""
 
 LATER = {
-    "contracts": {"paid_at": "paid_at", "cancelled_at": "cancelled_at"},
+    "accounts": {"merged_into_account_id": "merged_at", "merged_at": "merged_at", "deleted_at": "deleted_at"},
+    "contracts": {
+        **{c: c for c in ("paid_at", "cancelled_at", "notice_given_at", "go_live_at", "deleted_at")},
+        **dict.fromkeys(("loss_reason", "lost_to", "loss_recorded_at"), "loss_recorded_at"),
+    },
     "people": {"valid_to": "valid_to"},
     "tickets": {c: c for c in ("first_response_at", "resolved_at", "reopened_at", "escalated_at")},
     "surveys": {"score": "answered_at", "answered_at": "answered_at", "followed_up_at": "followed_up_at"},
@@ -46,6 +50,9 @@ LATER = {
     "trials": {"started_at": "started_at", "finished_at": "finished_at"},
 }
 """Facts written into an existing row: the column, and the column with the time of the fact."""
+
+WITHOUT_A_TIME = ("merged_into_account_id", "loss_reason", "lost_to")
+"""Later facts that are known with the row if the time of the fact is null."""
 
 
 def first(row: Row, columns: Iterable[str]) -> datetime | None:
@@ -67,10 +74,14 @@ def seen(table: str, row: Row, t: datetime) -> Row | None:
     since = seen_from(table, row)
     if since is not None and not since < t:
         return None
-    later = LATER.get(table, {})
-    return {
-        c: v if c not in later or (row[later[c]] is not None and row[later[c]] < t) else None for c, v in row.items()
-    }
+    return {c: v if _is_seen(table, row, c, t) else None for c, v in row.items()}
+
+
+def _is_seen(table: str, row: Row, column: str, t: datetime) -> bool:
+    when = LATER.get(table, {}).get(column)
+    if when is None:
+        return True
+    return column in WITHOUT_A_TIME if row[when] is None else row[when] < t
 
 
 def midnight(day: date) -> datetime:

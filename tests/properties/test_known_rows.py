@@ -13,8 +13,8 @@ from hypothesis import given
 
 from renewals.features.point_in_time import as_of_rows, known_rates, known_rows
 from renewals.features.spine import candidate_observations, dates_table
-from renewals.features.tables import TABLES
-from tests.oracle.known import EVENT, KNOWN, LATER, AccountView, calendar_days, first, midnight, seen
+from renewals.features.tables import NUMBER, TABLES
+from tests.oracle.known import EVENT, KNOWN, LATER, WITHOUT_A_TIME, AccountView, calendar_days, first, midnight, seen
 from tests.oracle.worlds import Row, arrow, complete_row, schema
 from tests.properties.accounts import DATES, POLICY, TICK, settle
 from tests.properties.laws import SEEDS
@@ -115,6 +115,35 @@ def test_a_contract_signed_before_it_starts_is_known():
     assert not visible_rows("contracts", minimal_row("contracts", **future_term, signed_at=midnight(AS_OF)))
 
 
+SIGNED, UNSIGNED = datetime(2023, 12, 1), None
+
+
+@pytest.mark.parametrize(
+    ("signed", "recorded", "starts", "others_signed", "known"),
+    [
+        (datetime(2023, 2, 1), datetime(2023, 5, 1), datetime(2023, 1, 1), SIGNED, datetime(2023, 5, 1)),
+        (datetime(2023, 5, 1), datetime(2023, 2, 1), datetime(2023, 1, 1), SIGNED, datetime(2023, 5, 1)),
+        (datetime(2023, 5, 1), None, datetime(2023, 9, 1), SIGNED, datetime(2023, 5, 1)),
+        (None, datetime(2024, 2, 1), datetime(2024, 9, 1), SIGNED, datetime(2024, 9, 1)),
+        (None, datetime(2024, 2, 1), datetime(2023, 9, 1), SIGNED, datetime(2024, 2, 1)),
+        (None, datetime(2024, 2, 1), datetime(2024, 9, 1), UNSIGNED, datetime(2024, 2, 1)),
+        (None, datetime(2023, 11, 1), datetime(2024, 9, 1), SIGNED, datetime(2023, 11, 1)),
+        (None, None, datetime(2024, 9, 1), SIGNED, datetime(2024, 9, 1)),
+    ],
+    ids=[
+        *("recorded after its signature", "signed after its record", "signed, not recorded"),
+        *("a draft of the future", "an unsigned term that runs", "nothing is ever signed"),
+        *("recorded before anything was signed", "neither signed nor recorded"),
+    ],
+)
+def test_a_contract_is_known_from_its_record_and_its_signature(signed, recorded, starts, others_signed, known):
+    term = minimal_row("contracts", contract_id="c", signed_at=signed, recorded_at=recorded, start_date=starts)
+    other = minimal_row("contracts", contract_id="other", signed_at=others_signed, start_date=datetime(2023, 12, 15))
+    contracts = table("contracts", [term, other])
+    known_at = {row["contract_id"]: row["at"] for row in fetch(contracts.mutate(at=TABLES["contracts"].known_at))}
+    assert known_at["c"] == known
+
+
 @pytest.mark.parametrize("name", [name for name in TABLES if name not in ("accounts", "contracts", "rates")])
 def test_without_recorded_at_a_row_is_known_from_its_event_on(name):
     event = EVENT[name][0]
@@ -132,13 +161,14 @@ def test_a_fact_of_as_of_is_null_and_just_before_it_is_not(name, column):
     """Includes values known with another fact, such as a score with its answer."""
     when = LATER[name][column]
     times = dict.fromkeys((*EVENT[name], KNOWN[name][0]), EARLY)
+    value = 7.0 if TABLES[name].columns[column].type == NUMBER else "seven"
 
     def visible_value(instant: datetime | None) -> Any:
-        fact = {when: instant} | ({column: 7.0} if column != when else {})
+        fact = {when: instant} | ({column: value} if column != when else {})
         (row,) = visible_rows(name, minimal_row(name, **times | fact))
         return row[column]
 
     assert visible_value(midnight(AS_OF)) is None
     assert visible_value(midnight(AS_OF) + TICK) is None
-    assert visible_value(midnight(AS_OF) - TICK) == (7.0 if column != when else midnight(AS_OF) - TICK)
-    assert visible_value(None) is None
+    assert visible_value(midnight(AS_OF) - TICK) == (value if column != when else midnight(AS_OF) - TICK)
+    assert visible_value(None) == (value if column in WITHOUT_A_TIME else None)

@@ -1,4 +1,7 @@
-"""Static checks of the code of `features/`: only `point_in_time.py` cuts off time (design, decision 3)."""
+"""Static checks of the code of `features/`: only `point_in_time.py` cuts off time (design, decision 3).
+
+`versions.py` chooses among the rows that were known by then, and reads them from there like everybody else.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from renewals.features.families.stakeholders import people_then
 from renewals.features.registry import FAMILIES
 from renewals.features.spine import add_account_columns, terms
 from renewals.features.tables import TABLES
+from renewals.features.versions import accounts_as_of, accounts_by_date, accounts_known
 
 FOLDER = Path(features.__file__).parent
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path.name != "point_in_time.py")
@@ -83,12 +87,12 @@ def test_comparisons_are_detected(code):
 
 
 SOURCES = [make for family in FAMILIES.values() for make in family.sources.values()]
-SOURCES += [people_then, terms, add_account_columns]
+SOURCES += [people_then, terms, add_account_columns, accounts_as_of, accounts_by_date, accounts_known]
 
 
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 def test_a_source_reads_its_tables_as_known(make):
-    """A table of a source is passed to `as_of_rows` or `as_of_rows_by_date` under its name, or to another source."""
+    """A table of a source is passed to a function of `point_in_time` under its name, or to another source."""
     (function,) = ast.parse(inspect.getsource(make)).body
     tree = ast.Module(function.body, [])
     tables = set(inspect.signature(make).parameters) & set(TABLES) - {"rates"}  # those go through known_rates
@@ -102,7 +106,7 @@ def test_a_source_reads_its_tables_as_known(make):
 def _tables_read_as_known(call: ast.Call) -> list[ast.expr]:
     """Tables that a call reads as known: `as_of_rows("people", people, ...)`, or the arguments of another source."""
     name = getattr(call.func, "id", "")
-    if name in ("as_of_rows", "as_of_rows_by_date") and getattr(call.args[0], "value", None) == getattr(
+    if name in ("as_of_rows", "as_of_rows_by_date", "known_rows") and getattr(call.args[0], "value", None) == getattr(
         call.args[1], "id", ""
     ):
         return [call.args[1]]

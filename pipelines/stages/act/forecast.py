@@ -14,6 +14,7 @@ from renewals.features.point_in_time import known_rows
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import upcoming
 from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN_SEGMENT
+from renewals.features.versions import accounts_known
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job, require_first_of_month
 from renewals.pipelines.runtime.stage_main import main
@@ -126,7 +127,7 @@ def forecast_inputs(renewal_ledger: RenewalLedger, accounts: ir.Table, day: date
         grace_days=renewal_ledger.policy.grace.after_days,
         quarters=_convert_units(account_quarters.to_pandas()),
         renewals=_convert_units(upcoming.renewal_sets(renewal_ledger).to_pandas()),
-        accounts=known_rows("accounts", accounts, known_at).select("account_id", "industry", "csm").to_pandas(),
+        accounts=accounts_known(accounts, known_at).select("account_id", "industry", "csm").to_pandas(),
     )
 
 

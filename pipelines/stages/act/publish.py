@@ -203,6 +203,7 @@ def _policy_fingerprint(job: Job) -> str:
         "spine",
         "grace",
         "renewal",
+        "contracts",
         "usage",
         "stakeholders",
         "tickets",

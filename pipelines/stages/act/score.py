@@ -162,6 +162,7 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": alert_summary,
         "score_change": change_summary,
         "drift": drift_report,
+        artifacts.HISTORY: list(champion.history),
         "notices": notices.add_texts(collect_notices(job, trained.values(), drift_report, champion.parameters)),
         "challengers": challenger.score_challengers(
             job, outcome.listed, observations, features, playbooks, {t: str(c) for t, c in champions.items()}

@@ -23,6 +23,7 @@ from renewals.pipelines.scoring.champion_comparison import compare_with_champion
 from renewals.pipelines.storage import folders
 from renewals.pipelines.storage.artifacts import (
     EVALUATION,
+    HISTORY,
     METRICS,
     MODEL_CARD,
     MODELS,
@@ -355,7 +356,14 @@ def _create_version(
     log_run(client, run.info.run_id, job, card, metrics, plots)
     source = log_model(client, run, booster, {**stored_files, model_registry.MANIFEST: manifest}, target)
     ensure_registered(client, name, target)
-    version = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=60)
+    version = client.create_model_version(
+        name,
+        source,
+        run.info.run_id,
+        tags=tags,
+        description=" ".join(record["en"] for record in card.get(HISTORY, ())),
+        await_creation_for=60,
+    )
     client.set_terminated(run.info.run_id)
     return version
 

@@ -16,8 +16,8 @@ from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
-from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.artifacts import CATALOGUE, FEATURES, LABELS, SCORING, TRAINING, read_spine
+from renewals.pipelines.storage import current_state, data_files
+from renewals.pipelines.storage.artifacts import CATALOGUE, FEATURES, HISTORY, LABELS, SCORING, TRAINING, read_spine
 from renewals.pipelines.storage.engine import atomic, warehouse
 
 STEP = Step(after="label", commands=("learn", "score"))
@@ -40,7 +40,10 @@ def assemble(job: Job) -> dict[str, Any]:
     metadata = [
         feature for family in present for feature in load_feature_metadata(job.folder / FEATURES / f"{family}.json")
     ]
-    catalogue = {"features": metadata, "missing_families": missing}
+    catalogue: dict[str, Any] = {"features": metadata, "missing_families": missing}
+    if job.as_of is None:
+        tables = warehouse.clean_tables(con, job.data)
+        catalogue[HISTORY] = current_state.describe_history(tables, job.settings.source)
     atomic.write_bytes(job.folder / CATALOGUE, json.dumps(catalogue, indent=1, ensure_ascii=False).encode())
     return {"rows": count, "columns": len(metadata), "missing_families": missing}
 

@@ -22,13 +22,13 @@ from renewals.pipelines.runtime.console import progress
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
-from renewals.pipelines.storage import feedback_log, folders, old_names
+from renewals.pipelines.storage import current_state, feedback_log, folders, old_names
 from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
-from renewals.pipelines.validation import coverage, currencies, grading, quarantine
-from renewals.pipelines.validation.advice import find_dropped_terms, find_thousands_as_decimals
+from renewals.pipelines.validation import coverage, currencies, grading, quarantine, times
+from renewals.pipelines.validation.advice import find_thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from renewals.pipelines.validation.context import (
     CheckContext,
@@ -72,11 +72,13 @@ def check(job: Job) -> dict[str, Any]:
     tables of an earlier run stay unchanged.
     """
     quarantine.require_known_limits(job)
+    current_state.require_optional_columns(job.settings.source)
     clean, quarantine_folder = job.data / "clean", job.data / "quarantine"
     staged = {folder: _empty_folder(folder.with_name(f"{folder.name}.tmp")) for folder in (clean, quarantine_folder)}
     scratch = _empty_folder(job.data / "source.tmp")
     try:
         con = warehouse.connect(job.settings.engine)
+        times.require_known_zone(con, job.settings.source)
         tables = feedback_log.add_collected_actions(con, job, raw_tables.raw_tables(con, job, scratch))
         problems = Problems()
         ids = _require_structure(tables, problems)
@@ -150,6 +152,19 @@ def cross_table_rules(context: CheckContext, name: str, reports: Mapping[str, Ta
         yield from currencies.currency_rules(rates, context.job.settings.money.reporting_currency)
 
 
+def merger_rules(table: TableSpec, rows: ir.Table) -> Iterator[Rule]:
+    """Yield the rule that an account was merged into an account of the same table."""
+    if table.name == "accounts":
+        heirs = rows.select("account_id").distinct()
+        message = "merged_into_account_id is not in table accounts"
+        yield Rule(
+            "merged_into_unknown",
+            "merged_into_account_id",
+            message,
+            lambda row: row.merged_into_account_id.isnull() | row.merged_into_account_id.isin(heirs.account_id),
+        )
+
+
 def _has_rows(name: str, reports: Mapping[str, TableReport]) -> bool:
     return name in reports and reports[name].clean_rows > 0
 
@@ -158,12 +173,13 @@ def _check_table(
     context: CheckContext, table: TableSpec, typed: CastTable, reports: Mapping[str, TableReport]
 ) -> TableReport:
     """Split the rows of a table into clean and quarantined ones, write both and return the counts."""
-    cross_rules = cross_table_rules(context, table.name, reports)
+    cross_rules = (*merger_rules(table, typed.rows), *cross_table_rules(context, table.name, reports))
     rules = (*typed.type_rules, *table.rules(context.job.settings.source.extracted_at), *cross_rules)
     checked = _validate_rows(context, table, typed, rules)
     report = _count_violations(checked)
     if typed.is_text and context.job.settings.source.decimal == ".":
         report.anomalies += find_thousands_as_decimals(checked)
+    report.anomalies += times.find_inclusive_ends(checked, context.job.settings.source)
     valid = checked.rows.filter(~checked.is_broken) if report.broken_rows else checked.rows
     duplicates = split_duplicates(context, checked, valid, report)
     ranked = rank_within_key(checked, duplicates.remaining_rows if duplicates else valid)
@@ -176,8 +192,6 @@ def _check_table(
     report.duplicates = sum(count_rows(rows) for rows in duplicate_rows.values())
     report.conflicts = report.rows - report.broken_rows - report.duplicates - report.clean_rows
     record_violation(report, DUPLICATE_RULE, report.duplicates)
-    if report.conflicts and table.name == "contracts":
-        report.anomalies += find_dropped_terms(ranked)
     quarantined = [broken_rows_with_reasons(checked, typed)] if report.broken_rows else []
     quarantined += [add_reason(checked, rows, rule) for rule, rows in duplicate_rows.items()]
     if record_violation(report, conflict_rule(table), report.conflicts):
@@ -335,7 +349,7 @@ def _warnings(context: CheckContext, table: TableSpec, report: TableReport) -> I
     if table.name == "contracts":
         yield from currencies.missing_currency_warnings(context.clean_table("contracts"), context.job.settings.money)
     for column in table.columns.values():
-        if column.known in table.columns:
+        if column.known in table.columns and not column.else_with_row:
             clean = context.clean_table(table.name)
             ignored = count_rows(clean.filter(clean[column.name].notnull() & clean[column.known].isnull()))
             if ignored:

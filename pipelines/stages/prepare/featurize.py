@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from renewals.features.family import KEY, Feature
 from renewals.features.registry import (
     FAMILIES,
     FeatureInputs,
@@ -20,19 +22,28 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.stages.prepare.windows import WINDOW_TABLES
+from renewals.pipelines.storage import current_state
 from renewals.pipelines.storage.artifacts import FEATURES, LEDGER, WINDOWS, read_spine, read_tables
 from renewals.pipelines.storage.engine import atomic, warehouse
 
 STEP = Step(after="ledger", commands=("learn", "score"))
 
+ROW_ORDER = ["as_of", "account_id"]
+
 
 def featurize(job: Job, *names: str) -> dict[str, Any]:
-    """Compute the columns of the named families, or of all in `families`, and write one table for each."""
+    """Compute the columns of the named families, or of all in `families`, and write one table for each.
+
+    Columns of today's state are hidden. Features without any value are left out of training: no model can learn from
+    them.
+    """
     unknown = sorted(set(names) - set(FAMILIES))
     if unknown:
         raise ConfigError(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
     con = warehouse.connect_feature_engine(job.settings)
-    known = FeatureInputs(_load_inputs(con, job), job.settings, partial(warehouse.materialize, con))
+    tables = _load_inputs(con, job)
+    tables = current_state.hide_columns(tables, current_state.hidden_columns(tables, job.settings.source))
+    known = FeatureInputs(tables, job.settings, partial(warehouse.materialize, con))
     chosen = names or job.settings.families
     counts = {}
     with progress(len(chosen), "features") as step:
@@ -53,11 +64,23 @@ def _write_family(name: str, inputs: FeatureInputs, job: Job) -> int:
     """Write the columns and metadata of a family, and the tables it lacks; return the number of columns."""
     family = FAMILIES[name]
     features = available_features(family, inputs)
-    metadata = {"missing_tables": missing_tables(family, inputs), "features": feature_metadata(features)}
     folder = job.folder / FEATURES
+    warehouse.write_parquet(family_table(family, inputs), folder / f"{name}.parquet", order_by=ROW_ORDER)
+    if job.as_of is None and features:
+        features = _drop_features_without_values(folder / f"{name}.parquet", features)
+    metadata = {"missing_tables": missing_tables(family, inputs), "features": feature_metadata(features)}
     atomic.write_bytes(folder / f"{name}.json", json.dumps(metadata, indent=1, ensure_ascii=False).encode())
-    warehouse.write_parquet(family_table(family, inputs), folder / f"{name}.parquet", order_by=["as_of", "account_id"])
     return len(features)
+
+
+def _drop_features_without_values(path: Path, features: list[Feature]) -> list[Feature]:
+    """Remove the features that are null in every row from a written table, and return the others."""
+    rows = warehouse.read_parquet(warehouse.connect(), path)
+    counts = rows.agg(**{feature.name: rows[feature.name].count() for feature in features}).to_pyarrow().to_pylist()[0]
+    with_values = [feature for feature in features if counts[feature.name]]
+    if len(with_values) < len(features):
+        warehouse.write_parquet(rows.select(*KEY, *(f.name for f in with_values)), path, order_by=ROW_ORDER)
+    return with_values
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import ibis
 import ibis.expr.types as ir
 import structlog
 
-from renewals.features.tables import TABLES
+from renewals.features.tables import TABLES, TableSpec
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
@@ -192,9 +192,14 @@ def _no_rows_reason(name: str, extent: TableExtent, day: date) -> tuple[str, str
     return (
         f"none of its {extent.rows} rows was known before {day}: the first is dated {extent.first_event}, but the "
         f"first known time is {extent.first_known}",
-        f"If {TABLES[name].known_time[0]} is the time of a load, remove the column, or provide the time at which each "
-        "row first arrived; if it is not, run for a later day",
+        f"If {_columns_of_known_time(TABLES[name])} is the time of a load, remove the column, or provide the time at "
+        "which each row first arrived; if it is not, run for a later day",
     )
+
+
+def _columns_of_known_time(table: TableSpec) -> str:
+    """Columns that can make a row known later than its event."""
+    return " or ".join([name for name in table.known_time if name not in table.event_time] or table.known_time)
 
 
 # --- volume ------------------------------------------------------------------------------------------

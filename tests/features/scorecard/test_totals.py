@@ -374,6 +374,22 @@ def test_the_segments_of_a_kind_add_up_to_the_company(card, measure):
         assert sum(parts) == pytest.approx(total), kind
 
 
+def test_a_segment_holds_what_was_known_at_the_end_of_the_period():
+    """Zoe takes over acme on July 10th; delta was recorded in July, so in June its manager was unknown."""
+    before = drawn_rows("accounts", ACCOUNTS)
+    taken_over = before[0] | {"csm": "Zoe", "recorded_at": datetime(2025, 7, 10)}
+    before[3] |= {"recorded_at": datetime(2025, 7, 1)}
+    card = scorecard_of(five(accounts=[*before, taken_over]))
+    customers = {
+        (period, manager): (figures(card, "customers", period, segment=("csm", manager)) or [None])[0]
+        for period in ("2025-05", JUNE, JULY)
+        for manager in ("Ann", "Zoe", "Bo", "unknown")
+    }
+    assert [customers["2025-05", manager] for manager in ("Ann", "Zoe", "Bo", "unknown")] == [2, None, 1, 2]
+    assert [customers[JUNE, manager] for manager in ("Ann", "Zoe", "Bo", "unknown")] == [2, None, 1, 1]
+    assert [customers[JULY, manager] for manager in ("Ann", "Zoe", "Bo", "unknown")] == [1, 1, 1, None]
+
+
 # -- rows known later, and missing tables ----------------------------------------------------------------------------
 
 

@@ -59,6 +59,40 @@ def test_error_for_an_invalid_value_contains_the_value(tmp_path):
     assert "'soon'" in message
 
 
+def test_a_product_renamed_several_times_has_its_newest_name():
+    settings = read_settings(None, ["contracts.renamed_products={core: base, base: platform, add: extra}"])
+    assert settings.contracts.product_names == {"core": "platform", "base": "platform", "add": "extra"}
+
+
+@pytest.mark.parametrize("names", ["{core: core}", "{core: base, base: core}", "{a: b, b: c, c: b}"])
+def test_a_ring_of_renamed_products_is_refused(tmp_path: Path, names: str) -> None:
+    message = refusal_message(tmp_path, f"contracts:\n  renamed_products: {names}\n")
+    assert "line 1, contracts: renamed_products must not be a ring: " in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("contracts.overlap=both", "'auto', 'two', 'replace' or 'stop'"),
+        ("contracts.cancelled_means=maybe", "'end' or 'request'"),
+        ("renewal.payment_days=-1", "greater than or equal to 0"),
+        ("source.current_state={people: [tier]}", "'accounts' or 'contracts'"),
+    ],
+)
+def test_invalid_rules_for_contracts_are_refused(tmp_path: Path, override: str, message: str) -> None:
+    assert message in refusal_message(tmp_path, "", override)
+
+
+def test_the_rules_for_contracts_have_defaults():
+    settings = Settings()
+    assert settings.contracts.overlap == "auto"
+    assert settings.contracts.cancelled_means == "end"
+    assert settings.renewal.payment_days == 90
+    assert settings.source.current_state == {"contracts": ("auto_renew",), "accounts": ("csm",)}
+    assert settings.source.time_zone is None
+    assert not settings.source.inclusive_ends
+
+
 @pytest.mark.parametrize("override", ["grace.after_days", "=3", "grace.after_days.x=1"])
 def test_an_invalid_override_is_refused(tmp_path, override):
     assert "--set" in refusal_message(tmp_path, "grace: {after_days: 3}\n", override)

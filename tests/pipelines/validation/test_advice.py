@@ -111,15 +111,11 @@ def test_a_time_near_the_zero_date_is_valid(tables, tmp_path):
 
 def test_advice_for_an_infinite_end_is_an_open_end(tables, tmp_path):
     people = [VALID_ROW["people"] | {"valid_to": "infinity"}]
-    message = error_message(tables(contracts=contracts({"end_date": "infinity"}, {}), people=people), tmp_path)
-    assert "'infinity' (1): write 9999-12-31 for a contract without an end" in message
-    assert (
-        "'infinity' (1) look like an open end or an unknown date, not like a time: --set 'source.null_values="
-        in message
-    )
-    changed = contracts({"end_date": "9999-12-31"}, {})
-    run_check(tables(contracts=changed, people=people), tmp_path, 'source.null_values=["", "infinity"]')
-    assert [row["end_date"] for row in clean(tmp_path, "contracts")] == [datetime(9999, 12, 31), datetime(2025, 1, 1)]
+    tables = tables(contracts=contracts({"end_date": "infinity"}, {}), people=people)
+    advice = "'infinity' (1) look like an open end or an unknown date, not like a time: --set 'source.null_values="
+    assert error_message(tables, tmp_path).count(advice) == 2
+    run_check(tables, tmp_path, 'source.null_values=["", "infinity"]')
+    assert [row["end_date"] for row in clean(tmp_path, "contracts")] == [None, datetime(2025, 1, 1)]
     assert [row["valid_to"] for row in clean(tmp_path, "people")] == [None]
 
 
@@ -291,35 +287,15 @@ def test_advice_for_rows_of_quarantined_accounts_is_to_correct_the_accounts(tabl
 # --- keys -----------------------------------------------------------------------------------------------
 
 
-def test_advice_for_subscription_ids_in_contract_id(tables, tmp_path):
-    terms = [{"start_date": f"{year}-01-01", "end_date": f"{year + 1}-01-01"} for year in (2022, 2023, 2024)]
-    message = error_message(tables(contracts=contracts(*terms, contract_id="sub_7")), tmp_path)
-    assert (
-        "contract_id must identify one term; ids with several terms: 1, for example 'sub_7' with 3 different starts"
-        in message
-    )
-    assert "move this one to a column subscription_id" in message
-    assert "--set" not in message
-
-
 def test_advice_for_versions_of_a_row_names_the_columns_that_differ(tables, tmp_path):
     message = error_message(tables(contracts=contracts({}, {"arr": "2"}, {}, contract_id="c")), tmp_path)
     assert (
-        "each contract_id must occur once; repeated: 1, for example 'c' with 2 rows. They differ in arr: keep one row"
-        in message
+        "each contract_id, start_date must occur once; repeated: 1, for example 'c', 2024-01-01 with 2 rows. They "
+        "differ in arr: if they are versions, recorded_at tells them apart" in message
     )
-
-
-def test_a_term_quarantined_for_its_key_causes_a_warning_and_a_notice(tables, tmp_path):
-    terms = [{}, {"contract_id": "c0", "start_date": "2025-01-01", "end_date": "2026-01-01"}, {}]
-    result = run_check(tables(contracts=contracts(*terms)), tmp_path, "quarantine.limit=0.5")
-    (warning,) = result["warnings"]
-    assert warning == (
-        "contracts: 1 term quarantined because another term has the same contract_id: a renewal among them counts as "
-        "lost. Give each term a unique contract_id"
-    )
-    (notice,) = load_notices(tmp_path / "validation_report.json", "check")
-    assert notice.text("en").startswith("1 contracts were left out because their number belongs to another contract")
+    tickets = [VALID_ROW["tickets"] | {"severity": severity} for severity in ("low", "high")]
+    message = error_message(tables(contracts=contracts({}), tickets=tickets), tmp_path)
+    assert "They differ in severity: keep one row of each at the source, the newest one if they are" in message
 
 
 # --- currencies -------------------------------------------------------------------------------------------

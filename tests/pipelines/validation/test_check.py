@@ -226,7 +226,10 @@ INVALID_VALUES = {
     "unreadable": "next week?",
 }
 INVALID_ROW_CHANGES = {
-    ("contracts", "ends_before_start"): {"end_date": "2024-01-01"},
+    ("accounts", "merged_into_itself"): {"merged_into_account_id": "acme"},
+    ("contracts", "ends_before_start"): {"end_date": "2023-12-31"},
+    ("contracts", "ends_on_first_day"): {"end_date": "2024-01-01"},
+    ("rates", "date_after_extract"): {"date": "2030-01-02"},
     ("people", "ends_before_start"): {"valid_from": "2024-02-01", "valid_to": "2024-01-31"},
     ("tickets", "answered_before_opening"): {"first_response_at": "2024-01-30 23:00"},
     ("tickets", "resolved_before_opening"): {"resolved_at": "2024-01-30 23:00"},
@@ -333,7 +336,7 @@ def test_reason_contains_every_broken_rule(tmp_path):
     changes = {"contract_id": "broken", "arr": "-1", "end_date": "2023-01-01"}
     write_csv(company(tmp_path / "in") / "contracts.csv", [VALID_ROW["contracts"], VALID_ROW["contracts"] | changes])
     check(job(tmp_path / "in", tmp_path))
-    assert quarantined_rows(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is not after start_date"
+    assert quarantined_rows(tmp_path, "contracts")[0]["reason"] == "arr is negative; end_date is before start_date"
 
 
 def test_resolution_less_than_a_day_before_opening_is_valid(tmp_path):
@@ -402,7 +405,8 @@ def test_conflicting_rows_are_reduced_to_the_row_known_first(tmp_path):
     assert [(row["contract_id"], row["arr"]) for row in clean(tmp_path, "contracts")] == [("c1", 200), ("c2", 300)]
     assert {row["arr"]: row["reason"] for row in quarantined_rows(tmp_path, "contracts")} == {
         "200": "the row is an exact duplicate of another",
-        "100": "contract_id occurs again with other values; the row known first is kept",
+        "100": "contract_id, start_date occurs again with other values and the same recorded_at and valid_from; the "
+        "row known first is kept",
     }
     assert result["tables"]["contracts"]["rows_quarantined"] == 2
 
@@ -412,6 +416,64 @@ def test_conflicting_rows_with_equal_known_time_are_reduced_to_the_more_complete
     write_csv(company(tmp_path / "in") / "contracts.csv", rows)
     check(job(tmp_path / "in", tmp_path))
     assert [row["cancelled_at"] for row in clean(tmp_path, "contracts")] == [datetime(2024, 6, 1)]
+
+
+def test_versions_of_an_account_are_kept(tmp_path):
+    accounts = """
+        account_id | csm | recorded_at | valid_from
+        acme       | Ann | 2023-01-02  |
+        acme       | Bo  | 2024-05-01  |
+        acme       | Cy  | 2024-05-01  | 2024-07-01
+        acme       | Di  | 2024-05-01  | 2024-07-01
+        quiet      | Ann |             |
+        quiet      | Bo  |             |
+    """
+    check(job(company(tmp_path / "in", accounts=accounts), tmp_path))
+    assert sorted(row["csm"] for row in clean(tmp_path, "accounts")) == ["Ann", "Ann", "Bo", "Cy"]
+    reason = "account_id occurs again with other values and the same recorded_at and valid_from; the row known first is"
+    assert {row["csm"]: row["reason"] for row in quarantined_rows(tmp_path, "accounts")} == dict.fromkeys(
+        ("Di", "Bo"), f"{reason} kept"
+    )
+    assert len(clean(tmp_path, "contracts")) == 3
+
+
+def test_versions_and_terms_of_one_contract_id_are_kept(tmp_path):
+    contracts = """
+        contract_id | account_id | start_date | end_date   | arr | recorded_at
+        sub_7       | acme       | 2023-01-01 | 2024-01-01 | 100 |
+        sub_7       | acme       | 2024-01-01 | 2025-01-01 | 200 |
+        sub_7       | acme       | 2024-01-01 | 2025-01-01 | 300 | 2024-06-01
+        sub_7       | acme       | 2024-01-01 | 2026-01-01 | 300 | 2024-09-01
+        sub_7       | acme       | 2024-01-01 | 2025-01-01 | 400 |
+    """
+    check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
+    assert [row["arr"] for row in clean(tmp_path, "contracts")] == [100, 300, 300, 200]
+    assert [row["arr"] for row in quarantined_rows(tmp_path, "contracts")] == ["400"]
+
+
+def test_an_account_is_merged_into_another_account_of_the_table(tmp_path):
+    accounts = """
+        account_id | merged_into_account_id
+        acme       | quiet
+        quiet      | acme
+        self       | self
+        lost       | nobody
+    """
+    check(job(company(tmp_path / "in", accounts=accounts), tmp_path))
+    assert {row["account_id"]: row["reason"] for row in quarantined_rows(tmp_path, "accounts")} == {
+        "self": "merged_into_account_id is the account itself",
+        "lost": "merged_into_account_id is not in table accounts",
+    }
+    assert [row["account_id"] for row in clean(tmp_path, "accounts")] == ["acme", "quiet"]
+
+
+def test_a_contract_may_have_no_end(tmp_path):
+    contracts = COMPANY["contracts"].replace("2026-01-01", "          ")
+    check(job(company(tmp_path / "in", contracts=contracts), tmp_path))
+    assert [row["end_date"] for row in clean(tmp_path, "contracts")].count(None) == 1
+    (tmp_path / "in" / "contracts.csv").write_text("contract_id,account_id,start_date,arr\nc,acme,2024-01-01,1\n")
+    with pytest.raises(DataContractError, match=r"contracts: required column end_date is missing"):
+        check(job(tmp_path / "in", tmp_path))
 
 
 def test_a_person_may_have_several_rows(tmp_path):
@@ -544,7 +606,8 @@ def test_a_share_above_the_limit_is_an_error_and_leaves_the_clean_tables(tmp_pat
     assert raised.value.exit_code == 65
     message = str(raised.value)
     assert "contracts: 1 of 20 rows quarantined (5 %; limit 3 %)" in message
-    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in message
+    example = "contract_id 'c00', start_date '2024-01-01', seats '-15'"
+    assert f"1 row: seats is negative (rule seats_negative, for example {example})" in message
     assert "--set quarantine.limits.contracts=0.05" in message
     assert str(tmp_path / "quarantine" / "contracts.parquet") in message
     assert [row["contract_id"] for row in quarantined_rows(tmp_path, "contracts")] == ["c00"]
@@ -559,7 +622,7 @@ def test_the_limit_proposed_in_the_error_lets_the_run_continue(tmp_path):
         "seats_negative": {
             "reason": "seats is negative",
             "rows": 1,
-            "examples": [{"contract_id": "c00", "seats": "-15"}],
+            "examples": [{"contract_id": "c00", "start_date": "2024-01-01", "seats": "-15"}],
             "advice": [],
         }
     }
@@ -707,8 +770,11 @@ def test_all_errors_are_in_one_message(tmp_path):
     assert "people.valid_from has the wrong type: found whole numbers" in message
     assert "people.title has the wrong type: found whole numbers" in message
     assert "usage_events has no rows" in message
-    assert "1 row: arr is negative (rule arr_negative, for example contract_id 'c01', arr '-1')" in message
-    assert "1 row: seats is negative (rule seats_negative, for example contract_id 'c00', seats '-15')" in message
+    assert (
+        "1 row: arr is negative (rule arr_negative, for example contract_id 'c01', start_date '2024-01-01'" in message
+    )
+    example = "contract_id 'c00', start_date '2024-01-01', seats '-15'"
+    assert f"1 row: seats is negative (rule seats_negative, for example {example})" in message
     assert message.index("but within the limits") < message.index("value_goals: 1 of 2 rows quarantined")
     assert "due_at cannot be read as times (rule due_at_unreadable, for example" in message
     assert not (tmp_path / "clean").exists()

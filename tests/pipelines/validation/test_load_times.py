@@ -55,14 +55,15 @@ def test_half_of_the_rows_in_one_load_are_suspected():
     assert list(find_bulk_loads(EVENTS, events(30, 30)))
 
 
-def test_contracts_signed_on_the_day_of_a_migration_are_suspected():
+@pytest.mark.parametrize("column", ["signed_at", "recorded_at"])
+def test_contracts_known_from_the_day_of_a_migration_are_suspected(column):
     starts = [datetime(2023, 1, 1) + timedelta(days=n) for n in range(20)]
     rows = ibis.memtable(
-        [{"start_date": start, "signed_at": NIGHT} for start in starts],
-        schema={"start_date": "timestamp", "signed_at": "timestamp"},
+        [{"start_date": start, "signed_at": None, "recorded_at": None} | {column: NIGHT} for start in starts],
+        schema=dict.fromkeys(("start_date", "signed_at", "recorded_at"), "timestamp"),
     )
     (suspicion,) = find_bulk_loads(TABLES["contracts"], rows)
-    assert "signed_at" in suspicion.warning
+    assert f"({column})" in suspicion.warning
 
 
 def test_a_table_without_a_separate_known_time_is_not_suspected():
