@@ -106,6 +106,15 @@ def as_of_rows(name: str, table: ir.Table, spine: ir.Table) -> ir.Table:
     return known.mutate(days_ago=_._cut - _._event_day).drop("_event_day")
 
 
+def states_as_of(states: ir.Table, spine: ir.Table) -> ir.Table:
+    """States that held at each observation: one row per (account_id, as_of, thing with a state then).
+
+    `states` has `seen_from` and `seen_until`, day numbers: a row rests on what was known before each day between them.
+    """
+    at = spine.select("account_id", "as_of", _cut=_.day)
+    return states.join(at, "account_id").filter(_.seen_from <= _._cut, _.seen_until > _._cut)
+
+
 def matured_outcomes(outcomes: ir.Table, spine: ir.Table) -> ir.Table:
     """Outcomes that matured before each observation date: one row per (as_of, outcome that had matured)."""
     dates = spine.select("as_of", _cut="day").distinct()

@@ -28,7 +28,7 @@ EVIDENCE_SOURCES = (evidence.customer_touchpoints, evidence.survey_outcomes, evi
 """Sources of customer behaviour in the tables that log our actions."""
 
 
-STAGE_TABLES = ("spine", "person_windows", "account_windows", "first_uses", "outcomes", "activity")
+STAGE_TABLES = ("spine", "person_windows", "account_windows", "first_uses", "term_states", "outcomes", "activity")
 """Tables that earlier stages compute and pass on."""
 
 
@@ -81,8 +81,8 @@ def _parameter_names(make: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(make).parameters)
 
 
-def _build_terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
-    return spines.terms(contracts, rates, spine, policy)
+def _build_terms(term_states: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    return spines.terms(term_states, rates, spine, policy)
 
 
 def available_features(family: Family, inputs: FeatureInputs) -> list[Feature]:

@@ -1,6 +1,7 @@
 """Spine: one row per (account_id, as_of) with a main renewal within the horizon (data contract, "Observations").
 
-All values were known at `as_of`: the terms, cancellations and payments known by then.
+All values were known at `as_of`: the terms, cancellations and payments known by then, as the ledger settled them
+(`features.revenue.ledger.RenewalLedger.term_states`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from ibis import _
 
 from renewals.features.family import KEY, quantize
 from renewals.features.point_in_time import (
-    as_of_rows,
     day_number,
     day_of,
     days_ago,
     days_until,
     has_passed,
     known_rates,
+    states_as_of,
 )
 from renewals.features.policy import Policy
+from renewals.features.versions import accounts_as_of
 
-RENEWAL_KEY = (*KEY, "end_date")
 
 
 def month_starts(first: date, last: date) -> list[date]:
@@ -41,66 +42,38 @@ def dates_table(dates: Iterable[date]) -> ir.Table:
     )
 
 
-def candidate_observations(contracts: ir.Table, dates: Iterable[date]) -> ir.Table:
-    """Every account with a contract combined with every date: one row per (account_id, as_of)."""
-    return contracts.select("account_id").distinct().cross_join(dates_table(dates))
+def candidate_observations(term_states: ir.Table, dates: Iterable[date]) -> ir.Table:
+    """Every account that ever had a term combined with every date: one row per (account_id, as_of)."""
+    return term_states.select("account_id").distinct().cross_join(dates_table(dates))
 
 
-def terms(contracts: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
-    """Terms known at each observation: one row per (account_id, as_of, contract).
+def running_terms(term_states: ir.Table, spine: ir.Table) -> ir.Table:
+    """Terms known at each observation, and whether they run: one row per (account_id, as_of, term).
 
-    Adds `due_in` (days to the nominal end), `began_ago` (days since the start), `has_started`, `signed_ahead` (a
-    follow-on of it is signed), `running`, and `value`, its ARR in the reporting currency at the rate known then. A term
-    replaced by its own early follow-on is no longer running; otherwise its revenue would count twice.
+    Adds `due_in` (days to the end of the term, or of its ramp), `began_ago` (days since the start), `has_started`,
+    `stopped` (cancelled) and `running`. A term that was replaced by what continues it is no longer running; otherwise
+    its revenue would count twice.
     """
-    known = as_of_rows("contracts", contracts, spine)
+    known = states_as_of(term_states, spine)
     known = known.mutate(
-        product=_.product.fill_null("core"),
         began_ago=days_ago(known, known.start_date),
-        due_in=days_until(known, known.end_date),
-        has_started=_has_started(known),
+        due_in=days_until(known, known.renewal_date),
+        has_started=has_passed(known, known.start_date),
         stopped=known.cancelled_at.notnull(),
-        pays=known.paid_at.notnull().any().over(group_by=KEY),
     )
-    followed = _find_follow_ons(known, policy)
-    known = known.join(followed, [*KEY, "contract_id"], how="left", rname="{name}_followed")
-    known = known.mutate(
-        signed_ahead=_.signed_ahead.fill_null(False),
-        running=_.has_started & ~_has_ended(known) & ~_.stopped & ~_.replaced.fill_null(False),
-    )
+    has_ended = has_passed(known, known.end_date).fill_null(False)
+    is_replaced = has_passed(known, known.replaced_at).fill_null(False)
+    return known.mutate(running=known.has_started & ~has_ended & ~known.stopped & ~is_replaced)
+
+
+def terms(term_states: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
+    """Terms known at each observation: one row per (account_id, as_of, term).
+
+    Adds to `running_terms` `pays` (the account's payments are known) and `value`, the ARR in the reporting currency at
+    the rate known then.
+    """
+    known = running_terms(term_states, spine).mutate(pays=_.paid_at.notnull().any().over(group_by=KEY))
     return _add_reporting_value(known, rates, spine, policy)
-
-
-def _has_started(known_terms: ir.Table) -> ir.BooleanValue:
-    """True if the start of a term has passed; a term cancelled by then never ran."""
-    never_ran = (known_terms.cancelled_at <= known_terms.start_date).fill_null(False)
-    return has_passed(known_terms, known_terms.start_date) & ~never_ran
-
-
-def _has_ended(known_terms: ir.Table) -> ir.BooleanValue:
-    return has_passed(known_terms, known_terms.end_date)
-
-
-def _find_follow_ons(known_terms: ir.Table, policy: Policy) -> ir.Table:
-    """Terms that a known term follows on (R2): one row per (account_id, as_of, contract)."""
-    later = known_terms.filter(~_.stopped).select(
-        *KEY,
-        "product",
-        next_id="contract_id",
-        next_start="began_ago",
-        next_end="due_in",
-        next_has_started="has_started",
-    )
-    pairs = known_terms.select(*KEY, "product", "contract_id", "began_ago", "due_in").join(later, [*KEY, "product"])
-    gap = _.due_in + _.next_start
-    pairs = pairs.filter(
-        _.next_id != _.contract_id,
-        _.next_end > _.due_in,
-        _.next_start < _.began_ago,
-        -gap >= -policy.grace.before_days,
-        -gap <= policy.grace.after_days,
-    )
-    return pairs.group_by(*KEY, "contract_id").agg(signed_ahead=ibis.literal(True), replaced=_.next_has_started.any())
 
 
 def _add_reporting_value(known_terms: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
@@ -121,17 +94,18 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
     """Accounts with a running contract whose main renewal is within the horizon: one row per (account_id, as_of).
 
     `known_terms` is `terms(...)` over every candidate. A renewal is the set of terms that end on one day; the main one
-    has the largest ARR (ties: the earlier end).
+    has the largest ARR (ties: the earlier end). Rolling contracts are no renewal (R15).
     """
     running = known_terms.filter(_.running)
     sets = (
-        running.mutate(end_day=day_of(_.end_date))
+        running.filter(~_.rolling)
+        .mutate(end_day=day_of(_.renewal_date))
         .group_by(*KEY, "end_day")
         .agg(
             arr_due=_.value.sum(),
             days_to_renewal=_.due_in.min(),
-            renewal_date=_.end_date.max().date(),
-            term_start=_.start_date.min().date(),
+            renewal_date=_.renewal_date.max(),
+            term_start=_.start_date.min(),
             term_age=_.began_ago.max(),
             renewal_signed=_.signed_ahead.any(),
         )
@@ -151,10 +125,8 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
 
 def add_account_columns(rows: ir.Table, accounts: ir.Table) -> ir.Table:
     """Add the account's name and manager as known then: one row per (account_id, as_of)."""
-    known = as_of_rows("accounts", accounts, rows)
-    newest = ibis.window(group_by=KEY, order_by=[_.days_ago.asc(nulls_first=False)])
-    then = known.mutate(place=ibis.row_number().over(newest)).filter(_.place == 0)
-    return rows.left_join(then.select(*KEY, "account_name", "csm"), KEY).drop("account_id_right", "as_of_right")
+    then = accounts_as_of(accounts, rows).select(*KEY, "account_name", "csm")
+    return rows.left_join(then, KEY).drop("account_id_right", "as_of_right")
 
 
 def size_band(arr: ir.Value, policy: Policy) -> ir.StringValue:

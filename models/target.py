@@ -20,13 +20,11 @@ EXPANSION_DAYS = 180
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Inputs of the labels: outcomes of the contracts that were known before the day `known_until`.
-
-    `renewals` and `expansions` are the tables that the functions of these names in `features.revenue.ledger` return.
-    """
+    """Inputs of the labels: tables of the ledger (`features.revenue.ledger.RenewalLedger`) of the day `known_until`."""
 
     known_until: date
-    renewals: ir.Table
+    term_states: ir.Table
+    term_outcomes: ir.Table
     expansions: ir.Table
 
 

@@ -31,7 +31,7 @@ def term(terms: ir.Table) -> ir.Table:
 def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
     """Largest running term of the main renewal: one row per (account_id, as_of)."""
     sets = spine.select(*KEY, "renewal_date")
-    due = terms.filter(_.running).mutate(renewal_date=_.end_date.date()).join(sets, [*KEY, "renewal_date"])
+    due = terms.filter(_.running).join(sets, [*KEY, "renewal_date"])
     order = ibis.window(group_by=KEY, order_by=[_.value.desc(), _.contract_id])
     return due.mutate(place=ibis.row_number().over(order)).filter(_.place == 0)
 

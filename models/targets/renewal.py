@@ -6,27 +6,26 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from renewals.features.point_in_time import day_of
+from renewals.features.spine import running_terms
 from renewals.models.target import KEY, Outcomes, Target
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
     """Outcome of the renewal of each observation: label (1 renewed, 0 lost, null) and matured_at.
 
-    Returns one row per (account_id, as_of). A renewal may be lost and booked again with the same end date: the newest
-    one that the observation knew of and that was still running is taken.
+    Returns one row per (account_id, as_of). The renewal consists of the terms that the observation saw running to its
+    renewal date; it is renewed if any of them was, and final once all of them are. A term that was amended later has
+    the outcome of what took its place.
     """
-    renewals = outcomes.renewals.select(
-        "account_id", "known_at", "due_at", "matured_at", renewal_date=_.end_date.cast("date"), label=_.renewed
-    )
-    newest = ibis.row_number().over(group_by=list(KEY), order_by=_.known_at.desc())
-    observed = (
-        spine.inner_join(renewals, ["account_id", "renewal_date"])
-        .filter(_.known_at < _.as_of.cast("timestamp"), _.due_at.cast("date") >= _.as_of)
-        .mutate(nth=newest)
-        .filter(_.nth == 0)
-        .select(*KEY, "label", "matured_at")
-    )
-    return spine.left_join(observed, KEY).select(*KEY, "label", "matured_at")
+    days = spine.select(*KEY, day=day_of(_.as_of))
+    running = running_terms(outcomes.term_states, days).filter(_.running)
+    observed = spine.inner_join(running.select(*KEY, "renewal_date", "term"), [*KEY, "renewal_date"])
+    decided = observed.left_join(outcomes.term_outcomes, "term", rname="{name}_of_term").group_by(*KEY)
+    labels = decided.agg(
+        closed=(_.renewed.notnull() & ~_.rolling).all(), label=_.renewed.max(), matured_at=_.matured_at.max()
+    ).mutate(label=_.closed.ifelse(_.label, ibis.null("int8")))
+    return spine.left_join(labels, KEY).select(*KEY, "label", "matured_at")
 
 
 TARGET = Target(

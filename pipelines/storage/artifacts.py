@@ -56,8 +56,8 @@ def read_tables(con: Any, folder: Path, names: Iterable[str]) -> dict[str, ir.Ta
 
 
 def read_outcomes(con: Any, job: Job) -> dict[str, ir.Table]:
-    """Ledger tables of the job, by the names `renewals` and `expansions`. Raises MissingInputError."""
-    return read_tables(con, job.folder / LEDGER, ("renewals", "expansions"))
+    """Ledger tables of the job that decide labels, by name. Raises MissingInputError."""
+    return read_tables(con, job.folder / LEDGER, ("term_states", "term_outcomes", "expansions"))
 
 
 # --- learning ------------------------------------------------------------------------------------

@@ -43,8 +43,10 @@ def hidden_columns(tables: Mapping[str, ir.Table], source: Source) -> dict[str, 
 def hide_columns(tables: Mapping[str, ir.Table], hidden: Columns) -> dict[str, ir.Table]:
     """The tables with null in the hidden columns."""
     return {
-        name: rows.mutate(**{column: ibis.null(rows[column].type()) for column in hidden.get(name, ())})
-        if name in hidden
+        name: rows.mutate(
+            **{column: ibis.null(rows[column].type()) for column in hidden[name] if column in rows.columns}
+        )
+        if hidden.get(name)
         else rows
         for name, rows in tables.items()
     }

@@ -26,7 +26,7 @@ from renewals.pipelines.storage import current_state
 from renewals.pipelines.storage.artifacts import FEATURES, LEDGER, WINDOWS, read_spine, read_tables
 from renewals.pipelines.storage.engine import atomic, warehouse
 
-STEP = Step(after="ledger", commands=("learn", "score"))
+STEP = Step(after="windows", commands=("learn", "score"))
 
 ROW_ORDER = ["as_of", "account_id"]
 
@@ -42,7 +42,8 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
         raise ConfigError(f"no feature family {unknown[0]!r}; there are: {', '.join(FAMILIES)}")
     con = warehouse.connect_feature_engine(job.settings)
     tables = _load_inputs(con, job)
-    tables = current_state.hide_columns(tables, current_state.hidden_columns(tables, job.settings.source))
+    hidden = current_state.hidden_columns(tables, job.settings.source)
+    tables = current_state.hide_columns(tables, hidden | {"term_states": hidden.get("contracts", ())})
     known = FeatureInputs(tables, job.settings, partial(warehouse.materialize, con))
     chosen = names or job.settings.families
     counts = {}
@@ -55,7 +56,7 @@ def featurize(job: Job, *names: str) -> dict[str, Any]:
 
 def _load_inputs(con: Any, job: Job) -> dict[str, Any]:
     computed = read_tables(con, job.folder / WINDOWS, WINDOW_TABLES) | read_tables(
-        con, job.folder / LEDGER, ("outcomes",)
+        con, job.folder / LEDGER, ("outcomes", "term_states")
     )
     return {**warehouse.clean_tables(con, job.data), **computed, "spine": read_spine(con, job)}
 

@@ -1,8 +1,8 @@
-"""Write the ledger: outcome of every contract and the ARR roll-forward, as known on the day of the run."""
+"""Write the ledger: what became of every contract, and the roll-forward of ARR, as known on the day of the run."""
 
 from __future__ import annotations
 
-from itertools import count
+from datetime import date
 from typing import Any
 
 import ibis.expr.types as ir
@@ -19,60 +19,57 @@ from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import LEDGER
 from renewals.pipelines.storage.engine import warehouse
 
-STEP = Step(after="windows", commands=("learn", "score", "scorecard"))
+STEP = Step(after="rollup", commands=("learn", "score", "scorecard"))
 
 SORT_KEYS = {
-    "ledger": ["account_id", "contract_id"],
+    "ledger": ["account_id", "contract_id", "start_date", "product"],
+    "pairs": ["account_id", "new_id", "new_start", "old_id", "old_start"],
     "renewals": ["account_id", "end_date", "known_at"],
     "outcomes": ["account_id", "matured_at", "renewed", "plan", "size_band"],
     "expansions": ["account_id", "happened_at", "product", "kind", "amount"],
     "roll_forward": ["month", "account_id"],
     "revenue_intervals": ["account_id", "start_day", "contract_id"],
+    "term_states": ["term", "seen_from"],
+    "term_outcomes": ["term"],
 }
 
 
 def ledger(job: Job) -> dict[str, Any]:
-    """Write the ledger, renewals, their outcomes, expansions, and ARR by contract and by month; return the row
-    counts."""
+    """Write what became of every contract: the ledger, what continues what, renewals and their outcomes, expansions,
+    ARR by contract and month, and terms as known on each day; return the row counts."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    renewal_ledger = open_ledger(con, tables, job)
-    renewal_sets = renewal_ledger.materialize(renewals(renewal_ledger.entries))
-    ledger_tables = {
-        "ledger": renewal_ledger.entries,
-        "renewals": renewal_sets,
-        "outcomes": outcomes(renewal_sets, renewal_ledger.accounts, renewal_ledger.contracts, job.settings),
-        "expansions": renewal_ledger.expansions,
-        "roll_forward": _roll_forward(renewal_ledger, tables, job),
-        "revenue_intervals": renewal_ledger.revenue_intervals,
-    }
+    story = open_ledger(tables, job.day, job.settings)
     folder = job.folder / LEDGER
-    counts = {
-        name: warehouse.write_parquet(table, folder / f"{name}.parquet", order_by=SORT_KEYS[name])
-        for name, table in ledger_tables.items()
-    }
+    counts = {}
+
+    def write(name: str, table: ir.Table) -> ir.Table:
+        path = folder / f"{name}.parquet"
+        counts[name] = warehouse.write_parquet(table, path, order_by=SORT_KEYS[name])
+        return warehouse.read_parquet(con, path)
+
+    entries = write("ledger", con.create_table("entries", story.entries.to_pyarrow(), temp=True))
+    renewal_sets = write("renewals", renewals(entries))
+    write("outcomes", outcomes(renewal_sets, tables["accounts"], tables["contracts"], job.settings))
+    for name, table in {
+        "pairs": story.pairs,
+        "expansions": story.expansions,
+        "roll_forward": story.account_months,
+        "revenue_intervals": story.revenue_intervals,
+        "term_states": story.term_states,
+        "term_outcomes": story.term_outcomes,
+    }.items():
+        write(name, con.create_table(f"new_{name}", table.to_pyarrow(), temp=True))
     old_names.remove_old_versions(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
     return {"rows": counts}
 
 
-def open_ledger(con: Any, tables: dict[str, ir.Table], job: Job) -> RenewalLedger:
-    """Open the renewal ledger with the contracts as known on the day; shared intermediate tables are computed once."""
-    names = (name for name in ("contracts", "accounts", "rates") if name in tables)
-    known = {name: known_rows(name, tables[name], job.day) for name in names}
-    has_payments = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
-    numbers = count()
-
-    def materialize(table: ir.Table) -> ir.Table:
-        return con.create_table(f"book_{next(numbers)}", table, temp=True)
-
-    return RenewalLedger(
-        known["contracts"], job.day, job.settings, has_payments, known.get("rates"), known["accounts"], materialize
-    )
-
-
-def _roll_forward(renewal_ledger: RenewalLedger, tables: dict[str, ir.Table], job: Job) -> ir.Table:
-    first = tables["contracts"].start_date.min().to_pyarrow().as_py().date().replace(day=1)
-    return renewal_ledger.account_roll_forward(month_starts(first, job.day))
+def open_ledger(
+    tables: dict[str, ir.Table], told_on: date, policy: Policy, known_until: date | None = None
+) -> RenewalLedger:
+    """Open the ledger of a day, with what was known before `known_until` (default: that day)."""
+    rates = known_rows("rates", tables["rates"], known_until or told_on) if "rates" in tables else None
+    return RenewalLedger(tables["contracts"], told_on, policy, rates, tables["accounts"], known_until)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.job import Job, parse_date
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
-from renewals.pipelines.storage.artifacts import SPINE
+from renewals.pipelines.storage.artifacts import LEDGER, SPINE, read_tables
 from renewals.pipelines.storage.engine import warehouse
 
-STEP = Step(after="rollup", commands=("learn", "score"))
+STEP = Step(after="ledger", commands=("learn", "score"))
 
 
 def spine(job: Job) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def spine(job: Job) -> dict[str, Any]:
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
     dates = [job.as_of] if job.as_of else learning_dates(tables, job)
-    rows = build_observations(tables, dates, job)
+    term_states = read_tables(con, job.folder / LEDGER, ("term_states",))["term_states"]
+    rows = build_observations(tables, term_states, dates, job)
     path = job.folder / SPINE
     count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
     if not count:
@@ -57,10 +58,12 @@ def _history_start(tables: dict[str, ir.Table]) -> date:
     return max(starts).date()
 
 
-def build_observations(tables: dict[str, ir.Table], dates: list[date], job: Job) -> ir.Table:
+def build_observations(
+    tables: dict[str, ir.Table], term_states: ir.Table, dates: list[date], job: Job
+) -> ir.Table:
     """Build the observations of these dates, as known on each date; one row per (account_id, as_of)."""
-    candidates = spines.candidate_observations(tables["contracts"], dates)
-    terms = spines.terms(tables["contracts"], tables.get("rates"), candidates, job.settings)
+    candidates = spines.candidate_observations(term_states, dates)
+    terms = spines.terms(term_states, tables.get("rates"), candidates, job.settings)
     rows = spines.observations(terms, candidates, job.settings)
     return spines.add_account_columns(rows, tables["accounts"])
 
