@@ -27,7 +27,6 @@ from renewals.features.policy import Policy
 from renewals.features.versions import accounts_as_of
 
 
-
 def month_starts(first: date, last: date) -> list[date]:
     """First days of months in [first, last]."""
     start, end = first.year * 12 + first.month - 1, last.year * 12 + last.month - 1

@@ -205,7 +205,8 @@ class RenewalLedger:
     def term_outcomes(self) -> ir.Table:
         """Outcome of the renewal of each term, one row per term.
 
-        A term that was amended, or is a step of a ramp, has the outcome of the term that took its place.
+        A term that was amended, or is a step of a ramp, has the outcome of the term that took its place; one that was
+        never paid has that of the term it would have continued.
         """
         return self._tables["term_outcomes"]
 
@@ -482,24 +483,25 @@ def _state_rows(story: FamilyStory, first_term: int, _currency: str) -> Iterator
 
 
 def _outcome_rows(story: FamilyStory, first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
-    settlement = story.settlement
     entries = {entry.term.number: entry for entry in story.entries}
-    for term in settlement.terms:
-        if term.is_live:
-            last = _continuation(term)
-            entry = entries.get(last.number)
+    for term in story.settlement.terms:
+        entry = entries.get(_decisive_term(term).number)
+        if not term.is_void:
             yield {
                 "term": first_term + term.number,
                 "renewed": None if entry is None else entry.renewed,
-                "rolling": settlement.is_rolling(last),
                 "matured_at": None if entry is None else _instant(entry.matured),
             }
 
 
-def _continuation(term: Term) -> Term:
-    """The term that took the place of one that is never due itself."""
-    while places := [pair.new for pair in term.new_pairs if pair.kind != "renewal"]:
-        term = max(places, key=lambda new: (new.end, new.number))
+def _decisive_term(term: Term) -> Term:
+    """The term whose outcome is that of a term: what took its place, or what it would have continued if paid."""
+    while term.lapsed is not None or any(pair.kind != "renewal" for pair in term.new_pairs):
+        if term.lapsed is not None:
+            term = term.lapsed_from[0]
+        else:
+            places = [pair.new for pair in term.new_pairs if pair.kind != "renewal"]
+            term = max(places, key=lambda new: (new.end, new.number))
     return term
 
 
@@ -560,6 +562,6 @@ def _table_types(ids: dict[str, pa.DataType]) -> dict[str, pa.Schema]:
             ("notice_days", integer), ("notice_given", day), ("replaced_at", day), ("signed_ahead", flag),
             ("rolling", flag),
         ],
-        "term_outcomes": [("term", integer), ("renewed", pa.int8()), ("rolling", flag), ("matured_at", instant)],
+        "term_outcomes": [("term", integer), ("renewed", pa.int8()), ("matured_at", instant)],
     }  # fmt: skip
     return {name: pa.schema(fields) for name, fields in schemas.items()}

@@ -477,9 +477,20 @@ class Settlement:
         return term
 
     def is_rolling(self, term: Term) -> bool:
-        """True if a term rolls on: it has no end, or is shorter than 90 days with all steps of its ramp (R15)."""
-        last = self.last_step(term)
-        return last.end >= OPEN_END or last.end - self.first_step(term).start < ROLLING_DAYS
+        """True if a term rolls on: it has no end, or is shorter than 90 days with all steps of its ramp (R15).
+
+        A short one that ends with a longer one of the same product belongs to its renewal.
+        """
+        last, first = self.last_step(term), self.first_step(term)
+        if last.end >= OPEN_END or last.end - first.start >= ROLLING_DAYS:
+            return last.end >= OPEN_END
+        return not any(
+            other.end == last.end
+            and other.is_live
+            and other.end - self.first_step(other).start >= ROLLING_DAYS
+            and self._is_alike(other, last)
+            for other in self.terms
+        )
 
     def payment_deadline(self, term: Term) -> int:
         """Last day on which a renewal may be paid."""

@@ -15,10 +15,9 @@ from datetime import date, timedelta
 import ibis
 import ibis.expr.types as ir
 from ibis import _
-from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.ledger import RenewalLedger
+from renewals.features.revenue.ledger import RenewalLedger, renewals
 from renewals.features.scorecard.totals import retained_revenue
 from renewals.features.spine import month_starts, size_band
 

@@ -16,15 +16,15 @@ def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
 
     Returns one row per (account_id, as_of). The renewal consists of the terms that the observation saw running to its
     renewal date; it is renewed if any of them was, and final once all of them are. A term that was amended later has
-    the outcome of what took its place.
+    the outcome of what took its place, and one that was never paid that of the term it would have continued.
     """
     days = spine.select(*KEY, day=day_of(_.as_of))
-    running = running_terms(outcomes.term_states, days).filter(_.running)
+    running = running_terms(outcomes.term_states, days).filter(_.running, ~_.rolling)
     observed = spine.inner_join(running.select(*KEY, "renewal_date", "term"), [*KEY, "renewal_date"])
     decided = observed.left_join(outcomes.term_outcomes, "term", rname="{name}_of_term").group_by(*KEY)
-    labels = decided.agg(
-        closed=(_.renewed.notnull() & ~_.rolling).all(), label=_.renewed.max(), matured_at=_.matured_at.max()
-    ).mutate(label=_.closed.ifelse(_.label, ibis.null("int8")))
+    labels = decided.agg(closed=_.renewed.notnull().all(), label=_.renewed.max(), matured_at=_.matured_at.max()).mutate(
+        label=_.closed.ifelse(_.label, ibis.null("int8"))
+    )
     return spine.left_join(labels, KEY).select(*KEY, "label", "matured_at")
 
 

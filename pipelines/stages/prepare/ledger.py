@@ -6,12 +6,11 @@ from datetime import date
 from typing import Any
 
 import ibis.expr.types as ir
-from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.families.fit import outcomes
 from renewals.features.point_in_time import known_rows
-from renewals.features.revenue.ledger import RenewalLedger
-from renewals.features.spine import month_starts
+from renewals.features.policy import Policy
+from renewals.features.revenue.ledger import RenewalLedger, renewals
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step

@@ -58,9 +58,7 @@ def _history_start(tables: dict[str, ir.Table]) -> date:
     return max(starts).date()
 
 
-def build_observations(
-    tables: dict[str, ir.Table], term_states: ir.Table, dates: list[date], job: Job
-) -> ir.Table:
+def build_observations(tables: dict[str, ir.Table], term_states: ir.Table, dates: list[date], job: Job) -> ir.Table:
     """Build the observations of these dates, as known on each date; one row per (account_id, as_of)."""
     candidates = spines.candidate_observations(term_states, dates)
     terms = spines.terms(term_states, tables.get("rates"), candidates, job.settings)
