@@ -28,6 +28,7 @@ from renewals.features.family import KEY
 from renewals.features.point_in_time import Calendar
 from renewals.features.policy import Policy
 from renewals.features.registry import FAMILIES, FeatureInputs, family_table
+from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.tables import ID, TABLES
 from renewals.pipelines.stages.prepare.windows import WINDOW_TABLES
 from renewals.pipelines.validation.repeated_events import RepeatedEvents
@@ -127,6 +128,7 @@ class Engine:
         for name, kinds in self._schemas.items():
             self._con.create_table(name, schema=kinds)
         self._con.create_table("outcomes", schema=outcome_schema(ids))
+        self._con.create_table("term_states", schema=self._term_states(world()).schema())
         self._con.create_table("product", schema=ibis.schema(usage_windows.PRODUCT_FEATURE_TYPES))
         self._alerts: dict[str, ir.Table] = {}
         self._plan()
@@ -134,12 +136,13 @@ class Engine:
     def _plan(self) -> None:
         raw = {name: self._con.table(name) for name in self.tables}
         raw = {name: rows if name == "usage_events" else rows.distinct() for name, rows in raw.items()}
-        candidates = spines.candidate_observations(raw["contracts"], self.dates)
-        terms = spines.terms(raw["contracts"], raw.get("rates"), candidates, self.policy)
+        states = self._con.table("term_states")
+        candidates = spines.candidate_observations(states, self.dates)
+        terms = spines.terms(states, raw.get("rates"), candidates, self.policy)
         spine = self._step(
             "spine", spines.add_account_columns(spines.observations(terms, candidates, self.policy), raw["accounts"])
         )
-        derived = {"spine": spine, "outcomes": self._con.table("outcomes")}
+        derived = {"spine": spine, "outcomes": self._con.table("outcomes"), "term_states": states}
         if "usage_events" in raw:
             days = self._step(ROLLED, usage_windows.person_days(raw["usage_events"], self._con.table("product")))
             calendar = Calendar(self.dates, usage_windows.WINDOW_DAYS)
@@ -150,6 +153,18 @@ class Engine:
         for name, family in FAMILIES.items():
             if name in self.families and not any(known.is_missing(need) for need in family.needs):
                 self._step(name, family_table(family, known))
+
+    def _term_states(self, world: World) -> ir.Table:
+        """Terms of a world as the ledger stage writes them."""
+        tables = {
+            name: ibis.memtable(arrow(_distinct(world[name]), self._schemas[name]))
+            for name in ("contracts", "accounts", "rates")
+            if name in self.tables
+        }
+        told_on = self.dates[-1]
+        return RenewalLedger(
+            tables["contracts"], told_on, self.policy, tables.get("rates"), tables["accounts"]
+        ).term_states
 
     def _step(self, name: str, expression: ir.Table) -> ir.Table:
         self._con.create_view(f"plan_{name}", expression)
@@ -167,6 +182,7 @@ class Engine:
         for name in self.tables:
             self._fill(name, graded(world[name], self.policy) if name == "people" else world[name])
         self._fill("outcomes", outcomes)
+        self._fill("term_states", self._term_states(world).to_pyarrow().to_pylist())
         self._fill("product", numbered(world["usage_events"], self.policy))
         for name in self._steps:
             if parts is None or name != ROLLED:
@@ -208,6 +224,11 @@ class Engine:
         answer = {(row["account_id"], row["as_of"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
+
+
+def _distinct(rows: Sequence[Row]) -> list[Row]:
+    """The rows without exact duplicates."""
+    return list({tuple(row.items()): row for row in rows}.values())
 
 
 def checked_events(events: Sequence[Row]) -> list[Row]:
