@@ -397,6 +397,7 @@ class Family:
                     for name in NAMES[:-1]:
                         self.join_by(name, free)
                     self.judge_overlaps(free)
+                self.judged |= {c.uid for c in self.contracts.values() if max(c.start, c.known) < t}
                 self.find_late()
             if before == (len(self.pairs), len(self.late), len(self.lapsed)):
                 break
@@ -484,7 +485,7 @@ class Family:
         kept = []
         for p in self.pairs:
             old, new = self.terms.get(p.old), self.terms.get(p.new)
-            gone = old is None or new is None or p.new[0] in self.lapsed
+            gone = old is None or new is None or p.new[0] in self.lapsed or never_was(old)
             if p.old in self.final or not (
                 p.rule == "in_place" or gone or new.start > add(self.ended(old), self.after)
             ):
@@ -500,7 +501,7 @@ class Family:
         out = []
         for term in self.terms.values():
             c = term.contract
-            runs = (term.revenue_from or date.min) < term.stop and (c.uid, term.k + 1) not in self.terms
+            runs = not never_was(term) and (c.uid, term.k + 1) not in self.terms
             if c.role == "contract" and c.free == free and runs and term.key not in self.final:
                 out.append(term)
         return out
@@ -561,11 +562,10 @@ class Family:
         if name == "replaces":
             return latest if n.newest.replaces == o.id else None
         if name == "subscription":
-            ids = {o.id, o.newest.subscription} & {n.id, n.newest.subscription} - {None}
-            if o.id != n.id and (o.newest.subscription is None or o.newest.subscription != n.newest.subscription):
-                return None
+            one = o.newest.subscription is not None and o.newest.subscription == n.newest.subscription
             other = o.product != n.product
-            return (new.start, other, new.start - old.start) if ids and (not other or gap <= days(3)) else None
+            fits = (one or o.id == n.id) and (not other or gap <= days(3))
+            return (new.start, other, new.start - old.start) if fits else None
         if not same_product(o, n):
             return None
         if name == "order":
@@ -602,8 +602,6 @@ class Family:
         waiting = [n for n in self.news(free) if n.contract.uid not in self.judged]
         waiting = [n for n in waiting if max(n.start, n.contract.known) < self.t]
         for new in sorted(waiting, key=lambda n: (max(n.start, n.contract.known), str(n.key))):
-            if free or not any(o.contract.free for o in self.terms.values()):
-                self.judged.add(new.contract.uid)
             if any(p.new == new.key for p in self.pairs):
                 continue
             there = [old for old in self.olds(free) if same_product(old.contract, new.contract)]
@@ -657,8 +655,7 @@ class Family:
     def entry(self, term):
         """The line of the ledger of a term that is due and not final, or None."""
         c, day = term.contract, self.due_day(term)
-        never = term.revenue_from is not None and term.revenue_from >= term.stop
-        if c.role != "contract" or term.key in self.final or day is None or day >= self.t or never:
+        if c.role != "contract" or term.key in self.final or day is None or day >= self.t or never_was(term):
             return None
         news = sorted(self.follow_ons(term), key=lambda new: (new.start, str(new.key)))
         waits = any(p.old == term.key and p.new in self.terms and self.payment(p) == "waiting" for p in self.pairs)
@@ -720,6 +717,11 @@ class Family:
 
     def value(self, items, day):
         return sum(self.world.cents(i["arr"], i["currency"], day, self.t) for i in items)
+
+
+def never_was(term):
+    """Paid, or known, only after its end."""
+    return term.revenue_from is not None and term.revenue_from >= term.stop
 
 
 def add(day, more):
