@@ -364,8 +364,10 @@ class accounts:
 
 
 def _contract_known_at(contracts: ir.Table) -> ir.TimestampValue:
-    """The later of `recorded_at` and `signed_at`; without both, `start_date`. Where other contracts were signed by the
-    time it was recorded, an unsigned one counts only once it has started."""
+    """The later of `recorded_at` and `signed_at`, or `start_date` without both.
+
+    Where other contracts were signed by the time it was recorded, an unsigned one counts only once it has started.
+    """
     signed, recorded = (
         contracts[name] if name in contracts.columns else ibis.null("timestamp")
         for name in ("signed_at", "recorded_at")

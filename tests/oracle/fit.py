@@ -13,7 +13,8 @@ class Fit:
     """Features of the family; methods are named after their functions."""
 
     def __init__(self, view: AccountView) -> None:
-        (self.account,) = view.rows("accounts") or ({},)
+        (account,) = view.rows("accounts") or ({},)
+        self.account = account if account.get("deleted_at") is None else {}
         self.final_outcomes = [o for o in OUTCOMES if o["matured_at"] < view.t and o["account_id"] != view.account_id]
         seen = observation(view)
         start = view.as_of - timedelta(days=seen["account_age"])

@@ -62,7 +62,7 @@ class Life:
     """Rows of one account, drawn from a seed."""
 
     def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
+        self.random, self.random_of_facts = Random(seed), Random(f"facts of {seed}")
         self.account_id = f"a{seed}"
         self.size = self.random.choice((0, 1, 3, 8, 25))
 
@@ -105,6 +105,13 @@ class Life:
             None, happened, self.after(happened), self.after(happened), happened - abs(self.slip()), self.instant()
         )
 
+    def fact(self, start: datetime | None, share: float = 0.3) -> datetime | None:
+        """Time of a fact written into a row after `start`; drawn apart, so that it changes no other draw."""
+        self.random, drawn = self.random_of_facts, self.random
+        happened = self.maybe(self.after(start or self.instant()), share)
+        self.random = drawn
+        return happened
+
     def rows(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """All rows of the account: (table, columns)."""
         yield from self.master()
@@ -119,6 +126,7 @@ class Life:
         name = {"account_name": f"{self.account_id} Ltd", "csm": self.one(None, "Ann", "Bo")}
         name |= {"industry": self.one(None, "retail", "banks"), "region": self.one(None, "north", "south")}
         name |= {"channel": self.one(None, "partner", "direct"), "employee_count": self.one(None, 10, 5000)}
+        name |= {"merged_into_account_id": "heir", "merged_at": self.fact(created), "deleted_at": self.fact(created)}
         yield "accounts", name | {"created_at": created, "recorded_at": self.maybe(self.instant(), 0.3)}
 
     def contracts(self):
@@ -156,6 +164,12 @@ class Life:
             "paid_at": self.maybe(self.after(start), 0.5),
             "cancelled_at": cancelled,
             "auto_renew": self.one(None, True, False),
+            "notice_given_at": self.fact(start),
+            "go_live_at": self.fact(start),
+            "deleted_at": self.fact(start),
+            "loss_reason": "price",
+            "lost_to": "a competitor",
+            "loss_recorded_at": self.fact(end),
         }
 
     def events(self):

@@ -127,6 +127,8 @@ def _replacement(value: Any, moment: datetime, random: Random) -> Any:
         return None
     if isinstance(value, datetime):
         return moment + random.choice((timedelta(0), TICK, timedelta(days=random.randint(1, 200))))
+    if isinstance(value, str):
+        return f"{value} too"
     return value + 1 if value is not None else None
 
 

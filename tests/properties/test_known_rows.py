@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import ibis
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from renewals.features.point_in_time import as_of_rows, known_rates, known_rows
 from renewals.features.spine import candidate_observations, dates_table
@@ -142,6 +143,28 @@ def test_a_contract_is_known_from_its_record_and_its_signature(signed, recorded,
     contracts = table("contracts", [term, other])
     known_at = {row["contract_id"]: row["at"] for row in fetch(contracts.mutate(at=TABLES["contracts"].known_at))}
     assert known_at["c"] == known
+
+
+NEAR = tuple(midnight(AS_OF) + timedelta(days=days) for days in (-300, -90, -30, -1, 0, 1, 60))
+TERMS = st.lists(
+    st.tuples(st.none() | st.sampled_from(NEAR), st.none() | st.sampled_from(NEAR), st.sampled_from(NEAR)), max_size=6
+)
+
+
+@settings(max_examples=60)
+@given(terms=TERMS)
+def test_a_contract_known_later_changes_nothing_before(terms):
+    """Whether an unsigned contract is a draft depends only on contracts signed by the time it was recorded."""
+    contracts = [
+        minimal_row("contracts", contract_id=f"c{n}", signed_at=signed, recorded_at=recorded, start_date=start)
+        for n, (signed, recorded, start) in enumerate(terms)
+    ]
+    known = fetch(known_rows("contracts", table("contracts", contracts), AS_OF))
+    ids = {row["contract_id"] for row in known}
+    again = [row for row in contracts if row["contract_id"] in ids]
+    assert as_counted(fetch(known_rows("contracts", table("contracts", again), AS_OF))) == as_counted(known)
+    for row in known:
+        assert all(row[column] is None or row[column] < midnight(AS_OF) for column in ("signed_at", "recorded_at"))
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name not in ("accounts", "contracts", "rates")])
