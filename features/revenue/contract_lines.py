@@ -235,8 +235,8 @@ def _line_of(lines: list[Line], version: Version) -> Line | None:
     return None if version.start >= max(ends, before.start + 1) else before
 
 
-MIN_TERMS = 20
-"""Smallest number of terms from which the share with a payment date is taken, as far as there are so many."""
+USUAL_TERMS, FEWEST_TERMS = 20, 5
+"""Number of terms from which the share with a payment date is taken, as far as there are so many, and the least."""
 
 
 class PaymentShare:
@@ -255,14 +255,14 @@ class PaymentShare:
     def share(self, start: int, day: int) -> float:
         """Share, on the first of the month of `day`, of the terms that started in the year before the month of `start`.
 
-        Where fewer than `MIN_TERMS` started in that year, the last `MIN_TERMS` before it count. Several rows of one
-        product with the same dates are one term.
+        Where fewer than `USUAL_TERMS` started in that year, the last `USUAL_TERMS` before it count; fewer than
+        `FEWEST_TERMS` in all say nothing: 0. Several rows of one product with the same dates are one term.
         """
         first, known = month_start(start), month_start(day)
         if (first, known) not in self._cache:
             high = bisect_left(self._terms, (first,))
-            low = min(bisect_left(self._terms, (first - DAYS_PER_YEAR,)), max(high - MIN_TERMS, 0))
+            low = min(bisect_left(self._terms, (first - DAYS_PER_YEAR,)), max(high - USUAL_TERMS, 0))
             terms = self._terms[low:high]
             paid = sum(paid_day < known for _start, paid_day in terms)
-            self._cache[first, known] = paid / len(terms) if terms else 0.0
+            self._cache[first, known] = paid / len(terms) if len(terms) >= FEWEST_TERMS else 0.0
         return self._cache[first, known]

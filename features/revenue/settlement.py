@@ -776,7 +776,8 @@ class Settlement:
     def _kind(self, old: Term, new: Term) -> Kind:
         if self._is_step(old, new):
             return "ramp"
-        return "renewal" if new.end > old.end else "amendment"
+        end = old.ends if old.end >= OPEN_END else old.end
+        return "renewal" if new.end > end else "amendment"
 
     # --- payment, purchases, maturity ----------------------------------------------------------
 

@@ -68,12 +68,15 @@ def test_a_term_replaced_early_counts_once(observed):
     assert observed(rows, "arr", "renewal_date") == {"acme": [1500, date(2027, 2, 1)]}
 
 
-def test_a_cancelled_replacement_does_not_count(observed):
+def test_a_follow_on_that_was_cancelled_ends_the_customer(observed):
+    """The second contract took over in February; cancelled before it began, it would have followed nothing."""
     rows = """
-        acme | 1 | | 2025-04-01 | 2026-04-01 | 1000 | | |
-        acme | 2 | | 2026-02-01 | 2027-02-01 | 1500 | | | 2026-02-10
+        acme  | 1 | | 2025-04-01 | 2026-04-01 | 1000 | |            |
+        acme  | 2 | | 2026-02-01 | 2027-02-01 | 1500 | |            | 2026-02-10
+        quiet | 3 | | 2025-04-01 | 2026-04-01 | 1000 | |            |
+        quiet | 4 | | 2026-02-10 | 2027-02-10 | 1500 | | 2026-01-15 | 2026-02-10
     """
-    assert observed(rows, "arr", "renewal_date") == {"acme": [1000, date(2026, 4, 1)]}
+    assert observed(rows, "arr", "renewal_date") == {"quiet": [1000, date(2026, 4, 1)]}
 
 
 @pytest.mark.parametrize(
