@@ -46,7 +46,7 @@ from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage import artifacts, playbook_library
 
-STAGES = (check, rollup, spine, windows, ledger, featurize, assemble)
+STAGES = (check, rollup, ledger, spine, windows, featurize, assemble)
 RERUN_STAGES = (check, featurize, assemble)
 """The stages that read a table of actions or its results; the results of the others do not change."""
 TREATED = "playbooks_started_365d"

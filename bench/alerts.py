@@ -40,6 +40,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.act.alerts import rule_inputs
 from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
@@ -98,7 +99,7 @@ def prepare_company(work: Path, args: argparse.Namespace) -> Job:
     job = Job(settings, str(company), work, work / "lists", until=args.until)
     if not (work / "learn" / "windows" / "first_uses.parquet").is_file():
         write_company(simulate_company(args.accounts, seed=args.seed), company)
-        for stage in (check, rollup, spine, windows):
+        for stage in (check, rollup, ledger, spine, windows):
             stage(job)
     return job
 

@@ -37,7 +37,7 @@ from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
 from renewals.pipelines.storage.engine import usage_partitions, warehouse
 
-STAGES = {"rollup": rollup, "spine": spine, "windows": windows, "ledger": ledger, "featurize": featurize}
+STAGES = {"rollup": rollup, "ledger": ledger, "spine": spine, "windows": windows, "featurize": featurize}
 BUILD = ("rollup", "windows", "featurize")
 """The steps that are compared with the scan; spine and ledger do not read events."""
 DATES = 12

@@ -64,7 +64,7 @@ def later_observations(job: Job, end: date) -> pd.DataFrame:
     first = job.settings.spine.model_copy(update={"first_month": f"{job.until:%Y-%m}"})
     options = job.settings.model_copy(update={"spine": first})
     later = replace(job, settings=options, data=work, until=end)
-    for stage in (spine, windows, ledger, featurize, label, assemble):
+    for stage in (ledger, spine, windows, featurize, label, assemble):
         stage(later)
     rows = pd.read_parquet(work / "learn" / "training.parquet")
     return rows[pd.to_datetime(rows["as_of"]) >= pd.Timestamp(job.until)]

@@ -148,7 +148,7 @@ def make_list(accounts: int, months: int, seed: int, work: Path) -> pd.DataFrame
         for target in job.settings.targets
     }
     act_job = replace(job, until=None, as_of=company.extract_date)
-    for stage in (spine, windows, ledger, featurize, assemble):
+    for stage in (ledger, spine, windows, featurize, assemble):
         stage(act_job)
     rows, figures = score.read_observations(act_job.folder)
     catalogue, options = artifacts.read_catalogue(act_job.folder), act_job.settings.list

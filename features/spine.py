@@ -41,9 +41,9 @@ def dates_table(dates: Iterable[date]) -> ir.Table:
     )
 
 
-def candidate_observations(term_states: ir.Table, dates: Iterable[date]) -> ir.Table:
-    """Every account that ever had a term combined with every date: one row per (account_id, as_of)."""
-    return term_states.select("account_id").distinct().cross_join(dates_table(dates))
+def candidate_observations(rows: ir.Table, dates: Iterable[date]) -> ir.Table:
+    """Every account of a table combined with every date: one row per (account_id, as_of)."""
+    return rows.select("account_id").distinct().cross_join(dates_table(dates))
 
 
 def running_terms(term_states: ir.Table, spine: ir.Table) -> ir.Table:

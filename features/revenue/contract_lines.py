@@ -101,8 +101,8 @@ class Line:
         return (self.start, *content, first.product, first.kind, str(self.contract_id))
 
     def fact_days(self) -> set[int]:
-        """Days on which something about the line becomes known."""
-        days = set()
+        """Days on which something about the line becomes known, or is judged anew: a free row when it starts."""
+        days = {max(version.known, version.start) for version in self.versions if version.arr == 0}
         for version in self.versions:
             facts = (version.paid, version.cancelled, version.notice_given, version.deleted, version.loss_recorded)
             days.update(max(version.known, day) for day in (version.known, *facts) if day is not None)
@@ -173,7 +173,7 @@ def _version(row: Mapping[str, Any], policy: Policy) -> Version:
         end=OPEN_END if days["end_date"] is None or days["end_date"] >= LAST_END else days["end_date"],
         arr=float(row["arr"]),
         currency=row["currency"],
-        seats=int(row["seats"]) if row["seats"] else None,
+        seats=row["seats"],
         signed=days["signed_at"],
         paid=days["paid_at"],
         cancelled=days["cancelled_at"] if means_end else None,

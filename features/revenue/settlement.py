@@ -100,7 +100,7 @@ class Term:
         """Amount, seats and plan on `day`, as known on day `known`, at the rate of `rate_day` (default: `day`)."""
         version = self.line.version_in_force(day, known)
         amount = rates.cents(version.arr, version.currency, day if rate_day is None else rate_day)
-        return Holding(amount or 0, version.seats, version.plan)
+        return Holding(amount or 0, version.seats or None, version.plan)
 
 
 @dataclass(slots=True, eq=False)
@@ -328,13 +328,14 @@ class Settlement:
         What has already counted ran, whatever is recorded later: a term by which the outcome of another became final,
         or that was cancelled on its start after a month with it became final, ends on its start.
         """
-        if self.last_step(term).final is not None:
+        if self.last_step(term).final is not None or (stop is not None and stop >= term.end):
             return
         is_deleted = term.version.deleted is not None and term.version.deleted <= self.day
         never_ran = is_deleted or (stop is not None and stop <= term.start)
         renewed = any(pair.old.final is not None for pair in term.old_pairs)
-        counted = renewed or (not is_deleted and self.day > self.month_final_day(term.start))
-        term.is_void = never_ran and not counted
+        month_final = self.month_final_day(term.start)
+        counted = renewed or (not is_deleted and term.known <= month_final < self.day)
+        term.is_void = never_ran and (term.is_void or not counted)
         stop = term.start if is_deleted else stop
         term.stop = stop if stop is None else max(stop, term.start)
         self._queue_maturity(term)
@@ -756,12 +757,16 @@ class Settlement:
             room = self._size([t for t in self.terms if _are_twins(t, new) and self._is_alike(t, new)])
             for twins in self._by_size(overlapped):
                 size = self._size([*replaced, *twins])
-                if new.end > twins[0].end and _is_at_least(room, size):
+                if new.end > twins[0].end and self._has_rate(twins[0], new) and _is_at_least(room, size):
                     replaced += twins
         self.overlaps = [known for known in self.overlaps if known[1] is not new]
         self.overlaps += [(old, new, old in replaced) for old in overlapped]
         for old in replaced:
             self._add_pair(old, new, "overlap", self._kind(old, new))
+
+    def _has_rate(self, *terms: Term) -> bool:
+        """True if the amounts of terms can be compared."""
+        return all(self.rules.rates.rate(term.version.currency, self.day) is not None for term in terms)
 
     def _by_size(self, terms: Sequence[Term]) -> list[list[Term]]:
         """Terms of the same dates together, the largest first."""
@@ -864,8 +869,8 @@ class Settlement:
             return
         rates = self.rules.rates
         before = term.line.version_in_force(self.day, version.known - 1)
-        old = Holding(rates.cents(before.arr, before.currency, self.day) or 0, before.seats, before.plan)
-        new = Holding(rates.cents(version.arr, version.currency, self.day) or 0, version.seats, version.plan)
+        old = Holding(rates.cents(before.arr, before.currency, self.day) or 0, before.seats or None, before.plan)
+        new = Holding(rates.cents(version.arr, version.currency, self.day) or 0, version.seats or None, version.plan)
         uplift = self.rules.policy.renewal.routine_uplift
         amount = decompose_change(old, new, term_years(term.length), uplift).upsell
         if amount >= ROUNDING_CENTS:

@@ -120,7 +120,7 @@ def test_learn_and_score_compute_the_same_features(learned, tmp_path):
         (tmp_path / shared).symlink_to(job.data / shared)
     day = date(2024, 12, 1)
     score_job = replace(job, data=tmp_path, until=None, as_of=day)
-    for stage in (spine, windows, ledger, featurize, assemble):
+    for stage in (ledger, spine, windows, featurize, assemble):
         stage(score_job)
     scored = pd.read_parquet(tmp_path / "act" / "scoring.parquet")
     trained = pd.read_parquet(job.data / "learn" / "training.parquet")

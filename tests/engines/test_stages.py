@@ -42,7 +42,7 @@ def company(tmp_path_factory):
     """Data folder of a small company, with features computed by DuckDB."""
     data = tmp_path_factory.mktemp("company")
     write_company(simulate_company(40, 24, 7, date(2023, 1, 1)), data / "raw")
-    for stage in (check, rollup, spine, ledger, windows, featurize):
+    for stage in (check, rollup, ledger, spine, windows, featurize):
         stage(job(data))
     return data
 

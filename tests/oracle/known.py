@@ -100,11 +100,20 @@ class AccountView:
     def __init__(self, world: World, account_id: Any, as_of: date, policy: Policy) -> None:
         self.account_id, self.as_of, self.t, self.policy = account_id, as_of, midnight(as_of), policy
         self._world = world
+        self.cache: dict[str, Any] = {}
 
     def rows(self, table: str) -> list[Row]:
         """Known rows of the account in a table."""
         rows = [row for row in self._world[table] if row["account_id"] == self.account_id]
         return [row for row in (seen(table, row, self.t) for row in rows) if row is not None]
+
+    def raw(self, table: str) -> list[Row]:
+        """All rows of the account in a table, known or not."""
+        return [row for row in self._world[table] if row["account_id"] == self.account_id]
+
+    def all_rows(self, table: str) -> list[Row]:
+        """All rows of a table, known or not."""
+        return self._world[table]
 
     def rate(self, currency: str | None) -> float | None:
         """Units of the reporting currency per unit of this currency; None if no rate is known."""

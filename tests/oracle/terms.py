@@ -5,65 +5,114 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from tests.oracle.contracts import Rules, tell
 from tests.oracle.known import AccountView, Row, calendar_days, hours, mean, midnight, quantize
 
 
 @dataclass
 class Term:
-    """A contract as known: its value, and if it has started, is running, and has a follow-on."""
+    """A contract as known: its value, and if it has started, is running, rolls on, and has a follow-on."""
 
     row: Row
     value: float | None
     started: bool
     running: bool
     followed: bool
+    rolling: bool
 
 
 def terms(view: AccountView) -> list[Term]:
-    """All contracts known on the day."""
+    """All contracts known on the day that are terms: no free trials, and none that never ran."""
     rows = [row | {"product": row["product"] or "core"} for row in view.rows("contracts")]
-    return [_term(row, rows, view) for row in rows]
+    rows = [row | {"cancelled_at": None if is_foreign(row) else row["cancelled_at"]} for row in rows]
+    kept = [row for row in rows if not never_ran(row) and not is_trial(row, rows)]
+    pairs = pairs_of(view)
+    return [_term(row, kept, pairs, view) for row in kept]
 
 
-def _term(row: Row, rows: list[Row], view: AccountView) -> Term:
+def pairs_of(view: AccountView) -> list[Row]:
+    """What continues what, as the oracle of contracts tells it on the day; no seats recorded as 0 are unknown."""
+    if "pairs" not in view.cache:
+        view.cache["pairs"] = _tell_pairs(view)
+    return view.cache["pairs"]
+
+
+def _tell_pairs(view: AccountView) -> list[Row]:
+    tables = {
+        "contracts": [row | {"seats": row["seats"] or None} for row in view.raw("contracts")],
+        "accounts": [{"account_id": view.account_id}],
+        "rates": view.all_rows("rates"),
+    }
+    grace = view.policy.grace
+    rules = Rules(before_days=grace.before_days, after_days=grace.after_days, payment=view.policy.renewal.payment)
+    return tell(tables, view.as_of, rules, view.as_of.replace(day=1)).pairs
+
+
+def _term(row: Row, rows: list[Row], pairs: list[Row], view: AccountView) -> Term:
     rate = view.rate(row["currency"])
-    follow_ons = [later for later in rows if follows(later, row, view)]
-    started = row["start_date"] <= view.t and not never_ran(row)
-    replaced = any(later["start_date"] <= view.t for later in follow_ons)
-    stopped = row["cancelled_at"] is not None
+    starts = {other["contract_id"]: other["start_date"] for other in rows}
+    mine = [pair for pair in pairs if pair["old"] == row["contract_id"]]
+    started = row["start_date"] <= view.t
+    replaced = any(pair["new"] in starts and starts[pair["new"]] <= view.t for pair in mine)
     return Term(
         row=row,
         value=None if rate is None else quantize(row["arr"] * rate),
         started=started,
-        running=started and view.t < row["end_date"] and not stopped and not replaced,
-        followed=bool(follow_ons),
+        running=started and view.t < row["end_date"] and row["cancelled_at"] is None and not replaced,
+        followed=any(pair["kind"] == "renewal" for pair in mine),
+        rolling=is_rolling(row, rows),
     )
+
+
+def is_foreign(row: Row) -> bool:
+    """True if a cancellation is dated before the signature and the start: it is not this contract's."""
+    cancelled, signed = row["cancelled_at"], row["signed_at"]
+    return cancelled is not None and signed is not None and cancelled.date() < min(signed, row["start_date"]).date()
 
 
 def never_ran(row: Row) -> bool:
-    """True if the contract was cancelled at or before its start."""
-    return row["cancelled_at"] is not None and row["cancelled_at"] <= row["start_date"]
+    """True if the contract was cancelled at or before its start, or deleted."""
+    cancelled = row["cancelled_at"] is not None and row["cancelled_at"].date() <= row["start_date"].date()
+    return cancelled or row["deleted_at"] is not None
 
 
-def follows(later: Row, due: Row, view: AccountView) -> bool:
-    """R2: the same product, started after the due term and within the grace, ends later, and is not cancelled."""
-    grace = view.policy.grace
-    gap = calendar_days(due["end_date"], later["start_date"])
-    return (
-        later["contract_id"] != due["contract_id"]
-        and later["product"] == due["product"]
-        and later["cancelled_at"] is None
-        and later["start_date"].date() > due["start_date"].date()
-        and later["end_date"].date() > due["end_date"].date()
-        and -grace.before_days <= gap <= grace.after_days
+def is_trial(row: Row, rows: list[Row]) -> bool:
+    """True for a free row of at most 90 days of a product that the account had not paid for before, as known when the
+    row was known and had started."""
+    days = calendar_days(row["start_date"], row["end_date"])
+    judged = max(known_day(row), row["start_date"].date())
+    paid_before = any(
+        other["arr"] > 0
+        and other["product"] == row["product"]
+        and other["start_date"] < row["start_date"]
+        and known_day(other) <= judged
+        for other in rows
     )
+    return row["arr"] == 0 and days <= 90 and not paid_before
+
+
+def known_day(row: Row) -> date:
+    """Day on which a contract became known."""
+    return (row["signed_at"] or row["start_date"]).date()
+
+
+def is_rolling(row: Row, rows: list[Row]) -> bool:
+    """R15: shorter than 90 days, unless it ends with a longer one of its product."""
+
+    def is_short(one: Row) -> bool:
+        return calendar_days(one["start_date"], one["end_date"]) < 90
+
+    longer = [
+        o for o in rows if o["product"] == row["product"] and o["end_date"] == row["end_date"] and not is_short(o)
+    ]
+    return is_short(row) and not longer
 
 
 def main_renewal(view: AccountView, known: list[Term]) -> list[Term]:
     """The running terms that end on the day with the most revenue; of two equal days the earlier."""
     sets: dict = {}
     for term in known:
-        if term.running:
+        if term.running and not term.rolling:
             sets.setdefault(term.row["end_date"].date(), []).append(term)
     order = sorted(
         sets, key=lambda day: (-(_total_value(sets[day]) if _total_value(sets[day]) is not None else -1), day)
@@ -90,7 +139,7 @@ def observation(view: AccountView) -> Row | None:
     starts = [term.row["start_date"] for term in known if term.started]
     start = min(term.row["start_date"] for term in main)
     age = view.days_ago(min(starts))
-    account = list(view.rows("accounts"))
+    account = [row for row in view.rows("accounts") if row["deleted_at"] is None]
     return {
         "account_id": view.account_id,
         "as_of": view.as_of,
@@ -193,7 +242,8 @@ class Commitment:
         return len(self.started)
 
     def cancelled_so_far(self):
-        return len([t for t in self.started if t.row["cancelled_at"] is not None])
+        early = [t for t in self.started if t.row["cancelled_at"] and t.row["cancelled_at"] < t.row["end_date"]]
+        return len(early)
 
     def payment_delay(self):
         paid = [hours(t.row["start_date"], t.row["paid_at"]) for t in self.started if t.row["paid_at"] is not None]

@@ -52,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learning = Job(settings, str(root / "company"), root / "data", root / "lists", until=DAY)
     acting = replace(learning, until=None, as_of=DAY)
     for job in (learning, acting):
-        for stage in (check, freshness, rollup, spine, windows, ledger, featurize):
+        for stage in (check, freshness, rollup, ledger, spine, windows, featurize):
             stage(job)
     for learn in (label, assemble):
         learn(learning)
@@ -62,7 +62,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_output_of_these_stages_exists(root: Path) -> None:
-    done = ("check", "freshness", "rollup", "spine", "windows", "ledger", "featurize", "label", "assemble")
+    done = ("check", "freshness", "rollup", "ledger", "spine", "windows", "featurize", "label", "assemble")
     acted = ("act_", "context", "disagreements", "scorecard", "alerts")
     stages = stages_of(ROOT)
     outs = [o for name, s in stages.items() if name.partition("@")[0] in done or name.startswith(acted) for o in s.outs]

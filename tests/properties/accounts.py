@@ -22,7 +22,7 @@ DATES = (date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 30), date(2024, 3, 31
 
 POLICY = Policy(
     grace=Grace(before_days=90, after_days=60),
-    renewal=Renewal(horizon_days=365),
+    renewal=Renewal(horizon_days=365, payment="ignored"),
     usage=Usage(
         north_star=("send.*", "report", "!send.test"),
         core_workflow=("send.*",),
@@ -126,7 +126,7 @@ class Life:
         name = {"account_name": f"{self.account_id} Ltd", "csm": self.one(None, "Ann", "Bo")}
         name |= {"industry": self.one(None, "retail", "banks"), "region": self.one(None, "north", "south")}
         name |= {"channel": self.one(None, "partner", "direct"), "employee_count": self.one(None, 10, 5000)}
-        name |= {"merged_into_account_id": "heir", "merged_at": self.fact(created), "deleted_at": self.fact(created)}
+        name |= {"deleted_at": self.fact(created)}
         yield "accounts", name | {"created_at": created, "recorded_at": self.maybe(self.instant(), 0.3)}
 
     def contracts(self):
@@ -143,7 +143,7 @@ class Life:
 
     def first_start(self) -> datetime:
         if self.chance(0.2):
-            return self.instant()
+            return midnight(self.instant().date())
         return midnight(self.one(*DATES)) - timedelta(days=self.one(0, 1, 59, 60, 200, 365, 500))
 
     def contract(self, number: str, product: str | None, start: datetime, end: datetime) -> dict[str, Any]:
@@ -166,7 +166,6 @@ class Life:
             "auto_renew": self.one(None, True, False),
             "notice_given_at": self.fact(start),
             "go_live_at": self.fact(start),
-            "deleted_at": self.fact(start),
             "loss_reason": "price",
             "lost_to": "a competitor",
             "loss_recorded_at": self.fact(end),

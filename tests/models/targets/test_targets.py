@@ -12,9 +12,7 @@ from typing import Any
 import ibis
 import pyarrow as pa
 import pytest
-from renewals.features.revenue.due_groups import renewals
 
-from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.models.target import Outcomes
@@ -94,23 +92,15 @@ def spine() -> ibis.Table:
 
 
 @cache
-def renewal_ledger(at: date) -> RenewalLedger:
-    return RenewalLedger(
-        known_rows("contracts", contracts(), at), at, Policy(), False, materialize=lambda table: table.cache()
-    )
-
-
-@cache
-def outcomes(at: date, name: str) -> Outcomes:
-    """Inputs of one target; the ledger for other targets is not recomputed, because it takes a second to compile."""
-    if name == "renewal":
-        return Outcomes(at, renewals(renewal_ledger(at).entries).cache(), renewal_ledger(LONG_AFTER).expansions)
-    return Outcomes(at, outcomes(LONG_AFTER, "renewal").renewals, renewal_ledger(at).expansions)
+def outcomes(at: date) -> Outcomes:
+    """Inputs of the targets on a day."""
+    story = RenewalLedger(contracts(), at, Policy())
+    return Outcomes(at, story.term_states, story.term_outcomes, story.expansions)
 
 
 @cache
 def labels(name: str, at: date) -> Labels:
-    rows = load_targets([name])[name].label(spine(), outcomes(at, name)).to_pyarrow().to_pylist()
+    rows = load_targets([name])[name].label(spine(), outcomes(at)).to_pyarrow().to_pylist()
     return {
         (row["account_id"], row["as_of"].isoformat()): (row["label"], row["matured_at"] and row["matured_at"].date())
         for row in rows
@@ -197,7 +187,7 @@ def test_final_label_never_changes(name):
 
 
 def test_labels_are_small_integers_and_timestamps():
-    schema = load_targets(["renewal"])["renewal"].label(spine(), outcomes(LONG_AFTER, "renewal")).schema()
+    schema = load_targets(["renewal"])["renewal"].label(spine(), outcomes(LONG_AFTER)).schema()
     assert tuple(schema.names) == ("account_id", "as_of", "label", "matured_at")
     assert str(schema["label"]) == "int8"
     assert str(schema["as_of"]) == "date"

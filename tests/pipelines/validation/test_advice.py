@@ -10,6 +10,7 @@ from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import read_settings
 from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.storage.notices import load_notices
 from tests.pipelines.validation.test_check import (
@@ -320,6 +321,7 @@ def test_advice_for_a_company_in_euro_gives_amounts_in_euro(tables, tmp_path):
     settings = read_settings(None, ["engine.threads=1", proposal])
     list_job = Job(settings, str(folder), tmp_path, tmp_path / "lists", as_of=date(2024, 6, 1))
     check(list_job)
+    ledger(list_job)
     spine(list_job)
     (row,) = pq.read_table(tmp_path / "act" / "spine.parquet").to_pylist()
     assert (row["currency"], row["arr"]) == ("EUR", 24_000)

@@ -17,6 +17,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.stages.act.alerts import alerts
 from renewals.pipelines.stages.prepare.check import check
+from renewals.pipelines.stages.prepare.ledger import ledger
 from renewals.pipelines.stages.prepare.rollup import rollup
 from renewals.pipelines.stages.prepare.spine import spine
 from renewals.pipelines.stages.prepare.windows import windows
@@ -44,7 +45,7 @@ def june(tmp_path: Path) -> Job:
 
 
 def run(job: Job) -> pd.DataFrame:
-    for stage in (check, rollup, spine, windows, alerts):
+    for stage in (check, rollup, ledger, spine, windows, alerts):
         stage(job)
     return pd.read_parquet(job.folder / "alerts.parquet")
 
