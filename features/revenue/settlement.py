@@ -193,6 +193,7 @@ class Settlement:
         self._mergers_of_day: dict[int, list[Merger]] = defaultdict(list)
         self._heirs: dict[Any, Merger] = {}
         self._terms_of_line: dict[int, list[Term]] = defaultdict(list)
+        self._trials: set[int] = set()
         self._pauses_of_line: dict[int, list[Pause]] = {}
         for line in lines:
             for day in line.fact_days():
@@ -285,9 +286,10 @@ class Settlement:
         return version.start
 
     def _is_trial(self, version: Version, line: Line) -> bool:
+        """True for a free row that is a trial; judged when it has started, and not again."""
         if version.arr != 0:
             return False
-        if version.kind in ("trial", "pilot"):
+        if version.kind in ("trial", "pilot") or id(line) in self._trials:
             return True
         account = self.owner(version.account_id, self.day)
         had = any(
@@ -299,7 +301,10 @@ class Settlement:
             and self.account(term) == account
             for term in self.terms
         )
-        return version.end - version.start <= TRIAL_DAYS and not had
+        is_trial = version.end - version.start <= TRIAL_DAYS and not had
+        if is_trial and self.day >= version.start:
+            self._trials.add(id(line))
+        return is_trial
 
     def _stop(self, line: Line, version: Version) -> int | None:
         """Day on which a line was cancelled or became free, as known on the day that is being settled."""
@@ -754,19 +759,24 @@ class Settlement:
         if setting == "replace":
             replaced = overlapped
         elif setting == "auto":
-            room = self._size([t for t in self.terms if _are_twins(t, new) and self._is_alike(t, new)])
+            bought = [t for t in self.terms if t.is_live and _are_twins(t, new) and self._is_alike(t, new)]
             for twins in self._by_size(overlapped):
-                size = self._size([*replaced, *twins])
-                if new.end > twins[0].end and self._has_rate(twins[0], new) and _is_at_least(room, size):
+                if new.end > twins[0].end and self._are_at_least(bought, [*replaced, *twins]):
                     replaced += twins
         self.overlaps = [known for known in self.overlaps if known[1] is not new]
         self.overlaps += [(old, new, old in replaced) for old in overlapped]
         for old in replaced:
             self._add_pair(old, new, "overlap", self._kind(old, new))
 
-    def _has_rate(self, *terms: Term) -> bool:
-        """True if the amounts of terms can be compared."""
-        return all(self.rules.rates.rate(term.version.currency, self.day) is not None for term in terms)
+    def _are_at_least(self, terms: Sequence[Term], others: Sequence[Term]) -> bool:
+        """True if terms are together at least as large as others: by seats where all are known, else by amount."""
+        size, other = self._size(terms), self._size(others)
+        if size.seats is not None and other.seats is not None:
+            return size.seats >= other.seats
+        currencies = {term.version.currency for term in (*terms, *others)}
+        if len(currencies) == 1:
+            return sum(t.version.arr for t in terms) >= sum(t.version.arr for t in others)
+        return all(self.rules.rates.rate(c, self.day) is not None for c in currencies) and size.amount >= other.amount
 
     def _by_size(self, terms: Sequence[Term]) -> list[list[Term]]:
         """Terms of the same dates together, the largest first."""
@@ -898,10 +908,3 @@ def unique(terms: Iterable[Term]) -> list[Term]:
 
 def _are_twins(left: Term, right: Term) -> bool:
     return (left.start, left.end) == (right.start, right.end)
-
-
-def _is_at_least(size: Holding, other: Holding) -> bool:
-    """True if a holding is at least as large as another: by seats where both are known, else by amount."""
-    if size.seats is not None and other.seats is not None:
-        return size.seats >= other.seats
-    return size.amount >= other.amount
