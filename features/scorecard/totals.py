@@ -129,7 +129,7 @@ def expansion_facts(
     Sales is credited until some months after the first paid contract of the account was signed, by its size band at the
     opening of the month. The first purchase of the month decides, of those known before the month was final.
     """
-    is_paid = (contracts.arr > 0) & contracts.kind.fill_null("subscription").isin(("subscription",))
+    is_paid = (contracts.arr > 0) & (contracts.kind.fill_null("subscription") == "subscription")
     customers = contracts.filter(is_paid).group_by("account_id")
     customers = customers.agg(signed=_.signed_at.coalesce(_.start_date).min().cast("timestamp"))
     known_days = day_of(expansions.known_at) - day_of(month_of(expansions.happened_at) + ibis.interval(months=1))
