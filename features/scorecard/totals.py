@@ -131,7 +131,7 @@ def expansion_facts(
     """
     is_paid = (contracts.arr > 0) & (contracts.kind.fill_null("subscription") == "subscription")
     customers = contracts.filter(is_paid).group_by("account_id")
-    customers = customers.agg(signed=_.signed_at.coalesce(_.start_date).min().cast("timestamp"))
+    customers = customers.agg(signed=_.signed_at.coalesce(_.start_date).min().cast("timestamp").truncate("D"))
     known_days = day_of(expansions.known_at) - day_of(month_of(expansions.happened_at) + ibis.interval(months=1))
     in_time = expansions.filter(known_days < policy.grace.after_days)
     purchases = in_time.group_by("account_id", month=month_of(in_time.happened_at)).agg(bought=_.happened_at.min())
@@ -142,12 +142,12 @@ def expansion_facts(
         .filter(_.expansion != 0)
         .left_join(customers, "account_id", rname="{name}_customer")
         .left_join(purchases, ["account_id", "month"], rname="{name}_bought")
-        .mutate(band=band, day=_.bought.coalesce(_.month).cast("timestamp"))
+        .mutate(band=band, happened=_.bought.coalesce(_.month).cast("timestamp"))
     )
     is_of_sales = ibis.cases(
-        (rows.band == "small", rows.day < rows.signed + ibis.interval(months=credited.small)),
-        (rows.band == "medium", rows.day < rows.signed + ibis.interval(months=credited.medium)),
-        else_=rows.day < rows.signed + ibis.interval(months=credited.large),
+        (rows.band == "small", rows.happened < rows.signed + ibis.interval(months=credited.small)),
+        (rows.band == "medium", rows.happened < rows.signed + ibis.interval(months=credited.medium)),
+        else_=rows.happened < rows.signed + ibis.interval(months=credited.large),
     ).fill_null(False)
     return rows.select(
         *("month", "account_id"),

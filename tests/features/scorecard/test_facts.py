@@ -79,7 +79,7 @@ CONTRACTS = {
 )
 def test_whose_expansion_it_is(opening: int, happened: date, of_sales: bool) -> None:
     """A trial before the first paid contract does not count, nor does a purchase known after its month was final."""
-    month, signed = happened.replace(day=1), datetime(2025, 1, 15)
+    month, signed = happened.replace(day=1), datetime(2025, 1, 15, 17)
     contracts = table(
         CONTRACTS,
         ("acme", 0.0, "trial", datetime(2024, 1, 1), datetime(2024, 1, 1)),
