@@ -33,8 +33,9 @@ from renewals.models.forecast.renewal_schedule import (
 )
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.settings import Settings
-from renewals.pipelines.stages.act.forecast import SEGMENT_COLUMNS, forecast_inputs, load_inputs, open_ledger
+from renewals.pipelines.stages.act.forecast import SEGMENT_COLUMNS, forecast_inputs, load_inputs
 from renewals.pipelines.stages.learn.train import train
+from renewals.pipelines.stages.prepare.ledger import open_ledger
 from renewals.pipelines.stages.sequence import find_stages
 from renewals.pipelines.storage.engine import warehouse
 
@@ -101,10 +102,10 @@ def backtest_forecasts(job: Job, count: int) -> pd.DataFrame:
     final_starts = [day for day in starts if (job.until - upcoming.quarter_start(day, 2)).days > grace_days]
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    ledger = open_ledger(con, tables, job.until, job.until, job)
+    ledger = open_ledger(tables, job.until, job.settings)
     origins = []
     for day in final_starts[-count:]:
-        known = load_inputs(con, tables, day, job)
+        known = load_inputs(tables, day, job.settings)
         origins.append(
             compare_origin(known, forecast_inputs(ledger, tables["accounts"], day, job.until), predictions, job)
         )

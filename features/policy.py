@@ -7,7 +7,7 @@ keys. This module opens no file.
 from datetime import date
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from renewals.features.patterns import NamePatterns, WordPatterns
 
@@ -180,6 +180,31 @@ class Money(ConfigSection):
 
     reporting_currency: str = "USD"
     size_bands: tuple[float, float] = (20_000.0, 100_000.0)
+
+
+class ExpansionMonths(ConfigSection):
+    """Months after the first signature in which an expansion is credited to sales, by size band (M6)."""
+
+    small: int = Field(3, ge=0)
+    medium: int = Field(6, ge=0)
+    large: int = Field(12, ge=0)
+
+
+class Scorecard(ConfigSection):
+    """Periods of the scorecard, and who and what its measures count."""
+
+    months: int = Field(24, gt=0)
+    """Number of the newest months that are measured, with the years that end with each of them."""
+    sales_expansion_months: ExpansionMonths = ExpansionMonths()
+    """Months after an account's first contract was signed in which its up-sell and cross-sell are credited to sales,
+    by its size band; later ones are credited to customer success (M6)."""
+    unpreventable_reasons: tuple[str, ...] = ("insolvent", "merged", "closed")
+    """Loss reasons, whatever their case, that nobody could have prevented (R13)."""
+
+    @field_validator("unpreventable_reasons")
+    @classmethod
+    def _lower_reasons(cls, reasons: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(reason.strip().lower() for reason in reasons)
 
 
 class Policy(ConfigSection):

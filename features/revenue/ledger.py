@@ -36,7 +36,13 @@ from renewals.features.revenue.outcomes import (
     pending_entry,
     renewal_sets,
 )
-from renewals.features.revenue.roll_forward import MONEY_COLUMNS, AccountMonth, RollForward, months_between
+from renewals.features.revenue.roll_forward import (
+    MONEY_COLUMNS,
+    MULTI_YEAR_COLUMNS,
+    AccountMonth,
+    RollForward,
+    months_between,
+)
 from renewals.features.revenue.settlement import Merger, Settlement, SettlementRules, Term
 from renewals.features.revenue.states import StateLog
 from renewals.features.revenue.valuation import (
@@ -48,6 +54,8 @@ from renewals.features.revenue.valuation import (
     read_rates,
 )
 
+SUMMED_COLUMNS = (*MONEY_COLUMNS, *MULTI_YEAR_COLUMNS, "lost", "opening_customer", "closing_customer")
+"""Columns of the account months that add up over accounts."""
 Materialize = Callable[[ir.Table], ir.Table]
 """Function applied to a table that is used several times: the identity, or one that stores it."""
 
@@ -189,7 +197,9 @@ class RenewalLedger:
 
         opening + new + expansion + reactivation + contracted + paused + fx + correction - contraction - churn =
         closing, and closing(m) = opening(m + 1). `expansion` is the sum of `upsell`, `cross_sell` and `price` (rises
-        only: a discount is contraction). `lost` is 1 if the account was a customer and is none any more.
+        only: a discount is contraction). `lost` is 1 if the account was a customer and is none any more;
+        `opening_customer` and `closing_customer` are 1 if it had something running, pending or paused. `multi_year` is
+        the part of the closing sold for more than a year, `multi_year_due` what of it ends within a year (R14).
         """
         return self._tables["account_months"]
 
@@ -216,11 +226,12 @@ class RenewalLedger:
 
     def roll_forward(self, months: Sequence[date]) -> ir.Table:
         """Roll-forward of all accounts, one row per month, also for months without revenue."""
-        money = (*MONEY_COLUMNS, "lost")
-        sums = self.account_months.group_by("month").agg(**{name: _[name].sum().cast("int64") for name in money})
+        sums = self.account_months.group_by("month").agg(
+            **{name: _[name].sum().cast("int64") for name in SUMMED_COLUMNS}
+        )
         calendar = ibis.memtable([{"month": month} for month in months], schema={"month": "date"})
         joined = calendar.left_join(sums, "month")
-        return joined.select("month", **{name: joined[name].fill_null(0) for name in money})
+        return joined.select("month", **{name: joined[name].fill_null(0) for name in SUMMED_COLUMNS})
 
 
 def renewals(entries: ir.Table) -> ir.Table:
@@ -230,7 +241,8 @@ def renewals(entries: ir.Table) -> ir.Table:
     after the set matured, they form a further row with the `known_at` of their first contract, so that the first
     outcome never changes. `due_at` is the last day on which one of its contracts that came due so far ended;
     `amount_renewed` is the amount due of the contracts that were bought again, at any price. Rolling contracts are in
-    no set (R15), and neither is a contract that became known only after it had matured.
+    no set (R15), and neither is a contract that became known only after it had matured. `start_date` is the start of
+    its longest contract.
     """
     null = ibis.null("int64")
     return (
@@ -238,6 +250,7 @@ def renewals(entries: ir.Table) -> ir.Table:
         .group_by("account_id", "end_date", known_at=_.set_known_at)
         .agg(
             plan=_.plan.max(),
+            start_date=_.start_date.min(),
             closed=_.set_closed.all(),
             renewed=_.renewed.max(),
             contracts=_.count(),
@@ -463,7 +476,10 @@ def _month_rows(story: FamilyStory, _first_term: int, _currency: str) -> Iterato
             "month": row.month,
             "account_id": row.account_id,
             **row.money,
+            **{name: getattr(row, name) for name in MULTI_YEAR_COLUMNS},
             "lost": int(row.is_lost),
+            "opening_customer": int(row.was_customer),
+            "closing_customer": int(row.is_customer),
             "opening_plan": row.opening_plan,
             "closing_plan": row.closing_plan,
         }
@@ -551,7 +567,7 @@ def _table_types(ids: dict[str, pa.DataType]) -> dict[str, pa.Schema]:
             ("start_day", integer), ("end_day", integer), ("amount", integer),
         ],
         "account_months": [
-            ("month", day), ("account_id", account), *((name, integer) for name in (*MONEY_COLUMNS, "lost")),
+            ("month", day), ("account_id", account), *((name, integer) for name in SUMMED_COLUMNS),
             ("opening_plan", text), ("closing_plan", text),
         ],
         "term_states": [

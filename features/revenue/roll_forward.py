@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
+from renewals.features.revenue.contract_lines import OPEN_END
 from renewals.features.revenue.settlement import Settlement, Term
 from renewals.features.revenue.valuation import (
+    DAYS_PER_YEAR,
     Holding,
     day_date,
     day_number,
@@ -33,6 +35,10 @@ MONEY_COLUMNS = (*MOVEMENT_COLUMNS, *EXPANSION_COLUMNS)
 GAIN_COLUMNS = ("new", "expansion", "reactivation", "contracted", "paused", "fx", "correction")
 """Movements added to the opening; `contracted`, `paused`, `fx` and `correction` may be negative."""
 LOSS_COLUMNS = ("contraction", "churn")
+MULTI_YEAR_COLUMNS = ("multi_year", "multi_year_due")
+"""Parts of the closing: terms sold for more than a year, and those of them that end within a year (R14)."""
+LONGEST_YEAR = 366
+"""Days of the longest term of one year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,14 @@ class AccountMonth:
     money: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MONEY_COLUMNS, 0))
     opening_plan: str | None = None
     closing_plan: str | None = None
+    multi_year: int = 0
+    """Part of the closing in terms sold for more than a year, with all steps of their ramps."""
+    multi_year_due: int = 0
+    """Part of `multi_year` in terms that end within a year after the month, or have ended and are pending."""
     was_customer: bool = False
+    """True if it had something running, pending or paused at the opening."""
     is_customer: bool = False
+    """The same at the closing."""
     is_lost: bool = False
     """True if a customer of the opening has nothing running, pending or paused at the closing, here or at its heir."""
 
@@ -127,6 +139,7 @@ class RollForward:
                 row.money["opening"] += held.holding.amount
                 row.money["fx"] += amount - held.holding.amount
                 row.money["closing"] += amount
+                self._add_multi_year(row, held.term, amount, last)
             row.was_customer = row.is_customer = row.was_customer or held.holding.amount > 0
             if amount != held.holding.amount:
                 holding = Holding(amount, held.holding.seats, held.holding.plan)
@@ -323,6 +336,7 @@ class RollForward:
             row.is_customer |= held.holding.amount > 0
             if not held.is_paused:
                 row.money["closing"] += held.holding.amount
+                self._add_multi_year(row, held.term, held.holding.amount, last)
         customers = {row.account_id for row in rows.values() if row.is_customer}
         chains = {held.chain for held in closed if held.holding.amount > 0}
         now = _chains(self._settlement.terms)
@@ -343,6 +357,17 @@ class RollForward:
                 self.rows.append(row)
         self._closed = _running_by_account(closed)
         self._closed_terms = {held.term.number: held for held in closed}
+
+    def _add_multi_year(self, row: AccountMonth, term: Term, amount: int, last: int) -> None:
+        """Add the amount of a term to what was sold for more than a year, and to what of it ends within a year (R14).
+
+        A term without an end rolls on, however long it has run: it was not sold for more than a year (R15).
+        """
+        final_step = self._settlement.last_step(term)
+        days = final_step.end - self._settlement.first_step(term).start
+        if final_step.end < OPEN_END and days > LONGEST_YEAR:
+            row.multi_year += amount
+            row.multi_year_due += amount if final_step.ends <= last + DAYS_PER_YEAR else 0
 
 
 class _Rows(dict[Any, AccountMonth]):

@@ -1,4 +1,4 @@
-"""Scorecard measures: each is a function of the totals with its definition as text (K1 to K10).
+"""Scorecard measures: each is a function of the totals with its definition as text (K1 to K10, R4 to R15, M6).
 
 A measure is registered only with a name and a definition in English and Chinese, its unit, its domain rule and the time
 from which a period is final for it. `features.scorecard.totals` computes the totals: one row per period and segment,
@@ -135,11 +135,11 @@ def cents_to_units(cents: ir.Value) -> ir.FloatingValue:
 
 @measure(
     rule="K1", unit="count", provisional=True,
-    en=("customers", "accounts with recurring revenue on the last day of the period, those pending included"),
-    zh=("客户数", "期末有经常性收入的客户数，含到期后仍在宽限期内、结果未定的客户"),
+    en=("customers", "accounts with a paid contract on the last day of the period, running, pending or paused"),
+    zh=("客户数", "期末持有付费合同的客户数，含结果未定与暂停的客户"),
 )  # fmt: skip
 def customers(t: ir.Table) -> MeasureValue:
-    return count(t.at_closing)
+    return count(t.closing_customer)
 
 
 @measure(
@@ -153,8 +153,15 @@ def arr(t: ir.Table) -> MeasureValue:
 
 @measure(
     rule="R1", unit="count", provisional=True, better=None,
-    en=("renewals due", "renewals whose last contract ended in the period; an account's contracts of one end are one"),
-    zh=("到期续约数", "期内到期的续约数；同一客户同日到期的合同算一次续约"),
+    en=(
+        "renewals due",
+        "renewals whose last contract ended in the period; an account's contracts of one end are one; one that was "
+        "decided after its month was final counts in the earliest month still open; rolling contracts are never due",
+    ),
+    zh=(
+        "到期续约数",
+        "期内到期的续约数；同一客户同日到期的合同算一次续约；所属月份已定后才有结果的计入最早的未定月份；滚动合同不算到期",
+    ),
 )  # fmt: skip
 def renewals_due(t: ir.Table) -> MeasureValue:
     return count(t.due)
@@ -199,6 +206,57 @@ def revenue_renewal_rate(t: ir.Table) -> MeasureValue:
 
 
 @measure(
+    rule="R15", unit="share",
+    en=(
+        "renewal rate by count, terms up to a year",
+        "of the renewals due and decided whose longest contract ran for at most a year, those bought again",
+    ),
+    zh=("续约率（按客户数，期限一年以内）", "结果已定、最长合同期限不超过一年的续约中，再次购买的数量占比"),
+)  # fmt: skip
+def logo_renewal_rate_one_year(t: ir.Table) -> MeasureValue:
+    return share(t.renewed - t.long_renewed, t.due - t.pending - t.long_decided)
+
+
+@measure(
+    rule="R15", unit="share",
+    en=(
+        "renewal rate by count, longer terms",
+        "of the renewals due and decided whose longest contract ran for more than a year, those bought again",
+    ),
+    zh=("续约率（按客户数，期限超过一年）", "结果已定、最长合同期限超过一年的续约中，再次购买的数量占比"),
+)  # fmt: skip
+def logo_renewal_rate_multi_year(t: ir.Table) -> MeasureValue:
+    return share(t.long_renewed, t.long_decided)
+
+
+@measure(
+    rule="R15", unit="share",
+    en=(
+        "renewal rate by revenue, terms up to a year",
+        "of the ARR due and decided in renewals whose longest contract ran for at most a year, that of the contracts "
+        "bought again",
+    ),
+    zh=("续约率（按金额，期限一年以内）", "结果已定、最长合同期限不超过一年的到期金额中，再次购买的合同所占的金额"),
+)  # fmt: skip
+def revenue_renewal_rate_one_year(t: ir.Table) -> MeasureValue:
+    decided = t.due_amount - t.pending_amount - t.long_decided_amount
+    return money_share(t.renewed_amount - t.long_renewed_amount, decided)
+
+
+@measure(
+    rule="R15", unit="share",
+    en=(
+        "renewal rate by revenue, longer terms",
+        "of the ARR due and decided in renewals whose longest contract ran for more than a year, that of the contracts "
+        "bought again",
+    ),
+    zh=("续约率（按金额，期限超过一年）", "结果已定、最长合同期限超过一年的到期金额中，再次购买的合同所占的金额"),
+)  # fmt: skip
+def revenue_renewal_rate_multi_year(t: ir.Table) -> MeasureValue:
+    return money_share(t.long_renewed_amount, t.long_decided_amount)
+
+
+@measure(
     rule="R5", unit="share",
     en=(
         "pure renewal rate",
@@ -213,8 +271,12 @@ def pure_renewal_rate(t: ir.Table) -> MeasureValue:
 
 @measure(
     rule="K1", unit="count", better="down",
-    en=("customers lost", "customers of the opening without any recurring revenue at the closing"),
-    zh=("流失客户数", "期初有经常性收入、期末已无的客户数"),
+    en=(
+        "customers lost",
+        "customers with nothing left running, pending or paused at a month's end, in the months of the period; one "
+        "that was merged goes on in its heir",
+    ),
+    zh=("流失客户数", "期内各月末不再有任何执行中、未定或暂停合同的客户数；被合并的客户由合并后的客户延续，不算流失"),
 )  # fmt: skip
 def customers_lost(t: ir.Table) -> MeasureValue:
     return count(t.lost)
@@ -222,17 +284,21 @@ def customers_lost(t: ir.Table) -> MeasureValue:
 
 @measure(
     rule="K1", unit="share", better="down",
-    en=("customer churn", "customers lost over customers of the opening"),
-    zh=("客户流失率", "流失客户数除以期初客户数"),
+    en=("customer churn", "customers of the opening lost in the period, over customers of the opening"),
+    zh=("客户流失率", "期初客户中在期内流失的数量除以期初客户数"),
 )  # fmt: skip
 def customer_churn(t: ir.Table) -> MeasureValue:
-    return share(t.lost, t.at_opening)
+    return share(t.opening_lost, t.opening_customer)
 
 
 @measure(
     rule="K1", unit="money", better="down",
-    en=("ARR churned", "ARR of the contracts that ended in the period and were not bought again, whoever held them"),
-    zh=("流失金额", "期内到期且未续的合同的年度经常性收入"),
+    en=(
+        "ARR churned",
+        "ARR of the contracts that ended in the period and were not bought again, rolling ones included, whoever held "
+        "them",
+    ),
+    zh=("流失金额", "期内结束且未续的合同（含滚动合同）的年度经常性收入"),
 )  # fmt: skip
 def churned_arr(t: ir.Table) -> MeasureValue:
     return money(t.churn)
@@ -289,12 +355,31 @@ def contracted_arr(t: ir.Table) -> MeasureValue:
 
 
 @measure(
+    rule="R13", unit="share", better="down",
+    en=(
+        "preventable share of what was lost",
+        "ARR due of the contracts lost in the period, less that lost for a reason that nobody could have prevented "
+        "(the setting scorecard.unpreventable_reasons: a customer that closed down), over all of it; without a reason "
+        "recorded it counts as preventable",
+    ),
+    zh=(
+        "可避免的流失占比",
+        "期内流失合同的到期金额中，扣除无法避免的原因（设置 scorecard.unpreventable_reasons，如客户倒闭）后所占的比例；"
+        "未记录原因的视为可避免",
+    ),
+)  # fmt: skip
+def preventable_loss_share(t: ir.Table) -> MeasureValue:
+    return money_share(t.lost_amount - t.unpreventable_amount, t.lost_amount)
+
+
+@measure(
     rule="R5", unit="share",
     en=(
         "gross retention (GRR)",
-        "opening ARR less what its customers churned and contracted, over the opening ARR; never above 100 %",
+        "opening ARR less what its customers churned and contracted, over the opening ARR; never above 100 %; "
+        "exchange rates, corrections and pauses are in neither",
     ),
-    zh=("总留存率（GRR）", "期初金额减去期初客户的流失与缩减，再除以期初金额；不超过 100%"),
+    zh=("总留存率（GRR）", "期初金额减去期初客户的流失与缩减，再除以期初金额；不超过 100%；不计汇率、更正与暂停"),
 )  # fmt: skip
 def gross_retention(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_kept, t.opening)
@@ -304,12 +389,96 @@ def gross_retention(t: ir.Table) -> MeasureValue:
     rule="R5", unit="share",
     en=(
         "net retention (NRR)",
-        "closing ARR of the customers of the opening, with all they bought and every price rise, over the opening ARR",
+        "opening ARR with all that its customers bought, every price rise and the steps of ramps, less what they "
+        "churned and contracted, over the opening ARR; exchange rates, corrections, pauses and what came back after a "
+        "loss are left out",
     ),
-    zh=("净留存率（NRR）", "期初客户的期末金额（含增购、交叉购买与提价）除以期初金额"),
+    zh=(
+        "净留存率（NRR）",
+        "期初金额加上期初客户的增购、交叉购买、提价与阶梯合同的增长，减去其流失与缩减，再除以期初金额；"
+        "不计汇率、更正、暂停与流失后的回归",
+    ),
 )  # fmt: skip
 def net_retention(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_now, t.opening)
+
+
+@measure(
+    rule="R14", unit="share", provisional=True, better=None,
+    en=(
+        "multi-year share",
+        "ARR at the closing in terms sold for more than a year, with all steps of a ramp, over the ARR at the closing: "
+        "it is nobody's renewal today and flatters the rates",
+    ),
+    zh=("多年期合同占比", "期末金额中售出期限超过一年（含阶梯合同各阶段）的部分：今天无需续约，会美化各比率"),
+)  # fmt: skip
+def multi_year_share(t: ir.Table) -> MeasureValue:
+    return money_share(t.multi_year, t.closing)
+
+
+@measure(
+    rule="R14", unit="money", provisional=True, better=None,
+    en=(
+        "the cliff: multi-year ARR due within a year",
+        "of the ARR at the closing in terms sold for more than a year, what ends within 365 days after it, as known "
+        "then, or has ended and is pending; its denominator is all of that ARR",
+    ),
+    zh=(
+        "多年期合同一年内到期金额（断崖）",
+        "期末多年期合同金额中，按当时所知将在期末后 365 天内到期或已到期未定的部分；分母为多年期合同金额",
+    ),
+)  # fmt: skip
+def cliff(t: ir.Table) -> MeasureValue:
+    due = cents_to_units(t.multi_year_due)
+    return MeasureValue(due, due, cents_to_units(t.multi_year))
+
+
+@measure(
+    rule="R10", unit="money",
+    en=(
+        "growth by contract",
+        "ARR by which the steps of ramps, agreed when they were signed, raised the revenue in the period; below zero "
+        "where they lowered it; no up-sell",
+    ),
+    zh=("合同约定的增长", "签约时已约定的阶梯合同在期内带来的金额变化（下降为负），不算增购"),
+)  # fmt: skip
+def contracted_growth(t: ir.Table) -> MeasureValue:
+    return money(t.contracted)
+
+
+@measure(
+    rule="R10", unit="money", better=None,
+    en=(
+        "ARR paused",
+        "ARR that came back from pauses in the period less what pauses took out: a pause keeps the customer, and is "
+        "neither churn nor contraction",
+    ),
+    zh=("暂停金额", "期内恢复的金额减去因暂停移出的金额：暂停的客户仍是客户，既不算流失也不算缩减"),
+)  # fmt: skip
+def paused_arr(t: ir.Table) -> MeasureValue:
+    return money(t.paused)
+
+
+@measure(
+    rule="R9", unit="money", better=None,
+    en=("effect of exchange rates", "ARR by which changed rates moved what each month opened with; in no rate"),
+    zh=("汇率影响", "汇率变化使各月期初金额增减的部分，不计入任何比率"),
+)  # fmt: skip
+def fx_effect(t: ir.Table) -> MeasureValue:
+    return money(t.fx)
+
+
+@measure(
+    rule="R9", unit="money", better=None,
+    en=(
+        "corrections",
+        "ARR by which papers that came late changed what a final month had closed with, and what mergers moved from "
+        "one account to another; no final month changes, and it is in no rate",
+    ),
+    zh=("更正", "迟到的单据对已定月份期末金额的更正，以及客户合并在账户之间的转移；已定月份不变，也不计入任何比率"),
+)  # fmt: skip
+def corrections(t: ir.Table) -> MeasureValue:
+    return money(t.correction)
 
 
 @measure(
@@ -337,6 +506,31 @@ def upsell_rate(t: ir.Table) -> MeasureValue:
 )  # fmt: skip
 def cross_sell_rate(t: ir.Table) -> MeasureValue:
     return money_share(t.opening_cross_sell, t.opening)
+
+
+@measure(
+    rule="M6", unit="money",
+    en=(
+        "expansion by sales",
+        "ARR of the up-sell and cross-sell in the first months after an account's first contract was signed (the "
+        "setting scorecard.sales_expansion_months, by size band)",
+    ),
+    zh=(
+        "销售的扩展金额",
+        "客户首份合同签订后最初几个月内的增购与交叉销售金额（月数按规模，见设置 scorecard.sales_expansion_months）",
+    ),
+)  # fmt: skip
+def sales_expansion(t: ir.Table) -> MeasureValue:
+    return money(t.sales_expansion)
+
+
+@measure(
+    rule="M6", unit="money",
+    en=("expansion by customer success", "ARR of all later up-sell and cross-sell"),
+    zh=("客户成功的扩展金额", "其后的全部增购与交叉销售金额"),
+)  # fmt: skip
+def cs_expansion(t: ir.Table) -> MeasureValue:
+    return money(t.cs_expansion)
 
 
 @measure(
@@ -386,7 +580,7 @@ def nps(t: ir.Table) -> MeasureValue:
     zh=("人均邀请数", "期内的推荐次数除以期初客户数"),
 )  # fmt: skip
 def invitations_per_customer(t: ir.Table) -> MeasureValue:
-    return share(t.invitations, t.at_opening)
+    return share(t.invitations, t.opening_customer)
 
 
 @measure(
@@ -411,7 +605,7 @@ def invitation_conversion(t: ir.Table) -> MeasureValue:
     zh=("病毒系数", "客户数×人均邀请数×转化率÷客户数，即期内成交的被推荐公司数除以期初客户数；大于 1 则自然增长"),
 )  # fmt: skip
 def viral_coefficient(t: ir.Table) -> MeasureValue:
-    return share(t.conversions, t.at_opening)
+    return share(t.conversions, t.opening_customer)
 
 
 @measure(

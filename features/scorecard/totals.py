@@ -2,13 +2,15 @@
 
 All inputs are restricted to what was known before one day. Facts are summed per account and month, then months into
 periods, then accounts into segments; a measure is a function of these totals (`features.scorecard.measures`). Outcomes
-of contracts and recurring revenue come from the ledger and are not recomputed here.
+of contracts, customers and recurring revenue come from the ledger and are not recomputed here (R9): a renewal counts in
+the month in which the ledger books it, a customer is lost in the month in which the roll-forward loses it.
 
 Terms used here:
 
 period    a calendar month, or the three or twelve months that end with it (a quarter, a year), named by its last month.
-opening   recurring revenue on the day before the period; a *customer of the opening* had any.
-closing   recurring revenue on the last day of the period.
+opening   recurring revenue on the day before the period, as its first month opened with it; a *customer of the opening*
+          had something running, pending or paused.
+closing   recurring revenue on the last day of the period, as its last month closed with it.
 open      a period is *open* until the grace after its last day has passed: until then some of its terms are pending,
           and a rate would count them as kept or as lost. An open rate has no value; its numerator and denominator
           contain the decided renewals only.
@@ -19,7 +21,7 @@ Money is integer cents of the reporting currency until a measure converts it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import ibis
@@ -29,7 +31,6 @@ from ibis import _
 from renewals.features.point_in_time import (
     completed_months,
     date_of,
-    day_number,
     day_of,
     known_person_days,
     known_rows,
@@ -37,8 +38,9 @@ from renewals.features.point_in_time import (
     month_of,
     next_month,
 )
-from renewals.features.policy import Policy
+from renewals.features.policy import Policy, Scorecard
 from renewals.features.revenue.ledger import Materialize
+from renewals.features.revenue.roll_forward import LONGEST_YEAR, MULTI_YEAR_COLUMNS
 from renewals.features.scorecard.measures import MEASURES, MONTHS_PER_YEAR, Measure, cents_to_units
 from renewals.features.spine import size_band
 from renewals.features.versions import accounts_by_date
@@ -59,6 +61,7 @@ accounts that came later, those they started with); the others are those known a
 manager changes no earlier period."""
 UNKNOWN_SEGMENT = "unknown"
 """Segment of accounts for which the value is missing."""
+LOSS_COLUMNS = ("period_kind", "period", "loss_reason", "preventable", "contracts", "arr", "state")
 SCORECARD_COLUMNS = (
     *("period_kind", "period", "period_start", "period_end", "segment_kind", "segment"),
     *("measure", "unit", "value", "numerator", "denominator", "state"),
@@ -68,14 +71,24 @@ SCORECARD_COLUMNS = (
 # --- facts: each function returns one row per (month, account_id) -------------------------------
 
 
-def renewal_facts(renewals: ir.Table, policy: Policy) -> ir.Table:
-    """Counts and amounts of the renewals due in each month, by outcome, one row per (month, account_id).
+def renewal_facts(renewals: ir.Table, as_of: date, policy: Policy) -> ir.Table:
+    """Counts and amounts of the renewals of each month, by outcome, one row per (month, account_id).
 
-    A renewal is due on the last day on which one of its contracts ends; the grace is counted from that day.
+    A decided renewal counts in the month in which it is booked. A pending one counts in that of its due day or, where
+    that is already final, in the earliest open month, in which it would be booked if it was decided now.
     """
-    after = ibis.interval(days=policy.grace.after_days + 1)
-    sets = renewals.mutate(month=month_of(_.matured_at - after), open=_.renewed.isnull())
+    first_open = ibis.literal((as_of - timedelta(days=policy.grace.after_days)).replace(day=1), "date")
+    due_month = ibis.greatest(month_of(renewals.due_at), first_open)
+    days = day_of(renewals.end_date) - day_of(renewals.start_date)
+    sets = renewals.mutate(
+        month=renewals.booked_month.fill_null(due_month), open=_.renewed.isnull(), long=days > LONGEST_YEAR
+    )
+    decided_long = sets.long & ~sets.open
     return sets.group_by("month", "account_id").agg(
+        long_decided=decided_long.sum(),
+        long_renewed=decided_long.ifelse(sets.renewed, 0).sum(),
+        long_decided_amount=decided_long.ifelse(sets.amount_due, 0).sum(),
+        long_renewed_amount=decided_long.ifelse(sets.amount_renewed, 0).sum(),
         due=_.count(),
         pending=_.open.sum(),
         renewed=_.renewed.fill_null(0).sum(),
@@ -88,26 +101,58 @@ def renewal_facts(renewals: ir.Table, policy: Policy) -> ir.Table:
 
 
 def revenue_facts(roll_forward: ir.Table) -> ir.Table:
-    """Recurring revenue and its movements, one row per (month, account_id)."""
-    names = ("opening", "closing", "new", "churn", "contraction", "upsell", "cross_sell")
-    return roll_forward.select("month", "account_id", *names, monthly_opening=_.opening)
+    """Recurring revenue with its movements and plans, and customers, one row per (month, account_id)."""
+    return roll_forward.select("month", "account_id", *REVENUE_COLUMNS, monthly_opening=_.opening)
 
 
-def plan_facts(intervals: ir.Table, months: Sequence[date]) -> ir.Table:
-    """Plan of the largest contract at the month's opening and closing, one row per (month, account_id)."""
-    edges = [
-        {"month": month, "opens": opens, "edge": day_number(first) - 1}
-        for month in months
-        for opens, first in ((True, month), (False, next_month(month)))
-    ]
-    largest = ibis.row_number().over(group_by=["month", "account_id", "opens"], order_by=[-_.amount, _.term]) == 0
-    return (
-        intervals.cross_join(_table_from_rows(edges, month="date", opens="boolean", edge="int64"))
-        .filter(_.start_day <= _.edge, _.end_day > _.edge)
-        .mutate(main=largest)
-        .filter(_.main)
-        .group_by("month", "account_id")
-        .agg(opening_plan=_.plan.max(where=_.opens), closing_plan=_.plan.max(where=~_.opens))
+def loss_facts(entries: ir.Table, options: Scorecard) -> ir.Table:
+    """ARR due of the contracts lost, and what of it nobody could have prevented (R13), one row per (month, account_id).
+
+    A contract without a recorded reason counts as one that could have been kept.
+    """
+    lost = entries.filter(_.renewed == 0).mutate(month=_.booked_month, amount=_.amount_due.fill_null(0))
+    unpreventable = _is_unpreventable(lost.loss_reason, options)
+    return lost.group_by("month", "account_id").agg(
+        lost_amount=_.amount.sum(), unpreventable_amount=unpreventable.ifelse(lost.amount, 0).sum()
+    )
+
+
+def _is_unpreventable(reason: ir.Value, options: Scorecard) -> ir.BooleanValue:
+    return reason.strip().lower().isin(options.unpreventable_reasons).fill_null(False)
+
+
+def expansion_facts(
+    roll_forward: ir.Table, expansions: ir.Table, contracts: ir.Table, policy: Policy, options: Scorecard
+) -> ir.Table:
+    """Expansion credited to sales, and to customer success (M6), one row per (month, account_id).
+
+    Sales is credited until some months after the first paid contract of the account was signed, by its size band at the
+    opening of the month. The first purchase of the month decides, of those known before the month was final.
+    """
+    is_paid = (contracts.arr > 0) & (contracts.kind.fill_null("subscription") == "subscription")
+    customers = contracts.filter(is_paid).group_by("account_id")
+    customers = customers.agg(signed=_.signed_at.coalesce(_.start_date).min().cast("timestamp").truncate("D"))
+    known_days = day_of(expansions.known_at) - day_of(month_of(expansions.happened_at) + ibis.interval(months=1))
+    in_time = expansions.filter(known_days < policy.grace.after_days)
+    purchases = in_time.group_by("account_id", month=month_of(in_time.happened_at)).agg(bought=_.happened_at.min())
+    band = size_band(cents_to_units(_.opening.nullif(0).coalesce(_.closing)), policy)
+    credited = options.sales_expansion_months
+    rows = (
+        roll_forward.mutate(expansion=_.upsell + _.cross_sell)
+        .filter(_.expansion != 0)
+        .left_join(customers, "account_id", rname="{name}_customer")
+        .left_join(purchases, ["account_id", "month"], rname="{name}_bought")
+        .mutate(band=band, happened=_.bought.coalesce(_.month).cast("timestamp"))
+    )
+    is_of_sales = ibis.cases(
+        (rows.band == "small", rows.happened < rows.signed + ibis.interval(months=credited.small)),
+        (rows.band == "medium", rows.happened < rows.signed + ibis.interval(months=credited.medium)),
+        else_=rows.happened < rows.signed + ibis.interval(months=credited.large),
+    ).fill_null(False)
+    return rows.select(
+        *("month", "account_id"),
+        sales_expansion=is_of_sales.ifelse(rows.expansion, 0),
+        cs_expansion=is_of_sales.ifelse(0, rows.expansion),
     )
 
 
@@ -194,26 +239,35 @@ def usage_facts(person_days: ir.Table, months: Sequence[date]) -> ir.Table:
 
 # --- months into periods, accounts into segments ------------------------------------------------
 
-STOCK_COLUMNS = ("closing", "referral_arr_so_far", "reward_so_far")
+STOCK_COLUMNS = ("closing", "closing_customer", *MULTI_YEAR_COLUMNS, "referral_arr_so_far", "reward_so_far")
 """Facts taken at the end of a period, not summed over its months."""
 FLOW_COLUMNS = (
     *("due", "pending", "renewed", "due_amount", "pending_amount", "renewed_amount", "kept_amount"),
-    *("monthly_opening", "new", "churn", "contraction", "upsell", "cross_sell"),
+    *("long_decided", "long_renewed", "long_decided_amount", "long_renewed_amount"),
+    *("monthly_opening", "new", "churn", "contraction", "upsell", "cross_sell", "price"),
+    *("contracted", "paused", "fx", "correction", "lost"),
+    *("lost_amount", "unpreventable_amount", "sales_expansion", "cs_expansion"),
     *("began", "trial_asked", "trial_finished", "promoters", "detractors", "answers"),
     *("invitations", "conversions", "referral_arr", "user_days", "users"),
 )
 """Facts summed over the months of a period."""
+REVENUE_COLUMNS = (
+    *("opening", "closing", "new", "churn", "contraction", "upsell", "cross_sell", "price"),
+    *("contracted", "paused", "fx", "correction", *MULTI_YEAR_COLUMNS),
+    *("lost", "opening_customer", "closing_customer", "opening_plan", "closing_plan"),
+)
+"""Facts that the roll-forward gives as they are."""
 PLAN_COLUMNS = ("opening_plan", "closing_plan", "due_plan")
 FACT_TYPES = {
-    **dict.fromkeys(("opening", *STOCK_COLUMNS, *FLOW_COLUMNS), "int64"),
+    **dict.fromkeys(("opening", "opening_customer", *STOCK_COLUMNS, *FLOW_COLUMNS), "int64"),
     "trial_days": "int32",
     **dict.fromkeys(PLAN_COLUMNS, "string"),
 }
 """Type of each fact of an account in a month."""
 OPENING_COLUMNS = (
-    *("at_opening", "lost", "opening_now", "opening_churned", "opening_kept", "opening_upsell", "opening_cross_sell"),
+    *("opening_lost", "opening_now", "opening_churned", "opening_kept", "opening_upsell", "opening_cross_sell"),
 )
-SUMMED_COLUMNS = ("opening", *STOCK_COLUMNS, *FLOW_COLUMNS, "at_closing", *OPENING_COLUMNS)
+SUMMED_COLUMNS = ("opening", "opening_customer", *STOCK_COLUMNS, *FLOW_COLUMNS, *OPENING_COLUMNS)
 """Columns summed over the accounts of a segment."""
 PERIOD_KEY = ("period_kind", "period")
 
@@ -222,28 +276,44 @@ def scorecard(
     inputs: Mapping[str, ir.Table],
     as_of: date,
     policy: Policy,
+    options: Scorecard,
     first_day: date,
-    month_count: int,
     materialize: Materialize = lambda t: t,
 ) -> ir.Table:
     """Compute all measures by period and segment, one row per (period, segment, measure).
 
-    The periods are the newest `month_count` months, and the quarters and years that end with them. `inputs` contains
-    `renewals`, `roll_forward` and `revenue_intervals` of the ledger of `as_of`, the raw `accounts` and `contracts`,
-    and, where available, `trials`, `surveys`, `referrals` and the rolled-up `person_days`. `first_day` is a day of the
-    first month with revenue. A segment without any data for a measure has no row; the company as a whole has a row for
-    each measure.
+    The periods are the newest `options.months` months, and the quarters and years that end with them. `inputs` contains
+    `entries`, `renewals`, `expansions`, `roll_forward` (by account) and `revenue_intervals` of the ledger of `as_of`,
+    the raw `accounts` and `contracts`, and, where available, `trials`, `surveys`, `referrals` and the rolled-up
+    `person_days`. `first_day` is a day of the first month with revenue. A segment without any data for a measure has no
+    row; the company as a whole has a row for each measure.
     """
     known = _known_inputs(inputs, as_of)
     months = completed_months(first_day, as_of)
-    spans = _period_months(months, as_of, month_count)
-    facts = materialize(_collect_facts(known, months, policy))
+    spans = _period_months(months, as_of, options.months)
+    facts = materialize(_collect_facts(known, months, as_of, policy, options))
     account_sums = _sum_by_account(facts, spans, policy)
     periods = spans.drop("month").distinct()
     segments = _account_segments(known, periods)
     accounts = materialize(account_sums.left_join(segments, [*PERIOD_KEY, "account_id"], rname="{name}_described"))
     totals = materialize(_segment_totals(accounts, periods).cross_join(_first_recorded_months(known)))
     return ibis.union(*(_measure_rows(m, totals, known, policy) for m in MEASURES.values())).select(*SCORECARD_COLUMNS)
+
+
+def losses_by_reason(entries: ir.Table, as_of: date, policy: Policy, options: Scorecard, first_day: date) -> ir.Table:
+    """Contracts of the company that came due and were lost, by recorded reason (R13), in the periods of the scorecard.
+
+    One row per (period_kind, period, loss_reason); the reason is null where none is recorded. `arr` is the ARR due.
+    """
+    spans = _period_months(completed_months(first_day, as_of), as_of, options.months)
+    lost = entries.filter(_.renewed == 0).join(spans, entries.booked_month == spans.month)
+    return (
+        lost.mutate(state=(_.elapsed >= policy.grace.after_days).ifelse("final", "open"))
+        .group_by(*PERIOD_KEY, "loss_reason", "state")
+        .agg(contracts=_.count(), arr=cents_to_units(_.amount_due.fill_null(0).sum()))
+        .mutate(preventable=~_is_unpreventable(_.loss_reason, options))
+        .select(*LOSS_COLUMNS)
+    )
 
 
 def _known_inputs(inputs: Mapping[str, ir.Table], as_of: date) -> dict[str, ir.Table]:
@@ -289,14 +359,17 @@ def _table_from_rows(rows: list[dict[str, Any]], **types: str) -> ir.Table:
     return ibis.memtable(pa.Table.from_pylist(rows, schema=ibis.schema(types).to_pyarrow()))
 
 
-def _collect_facts(inputs: Mapping[str, ir.Table], months: Sequence[date], policy: Policy) -> ir.Table:
+def _collect_facts(
+    inputs: Mapping[str, ir.Table], months: Sequence[date], as_of: date, policy: Policy, options: Scorecard
+) -> ir.Table:
     """All facts from all inputs, one row per (month, account_id)."""
-    intervals, roll_forward = inputs["revenue_intervals"], inputs["roll_forward"]
+    roll_forward = inputs["roll_forward"]
     facts = [
-        renewal_facts(inputs["renewals"], policy),
+        renewal_facts(inputs["renewals"], as_of, policy),
         revenue_facts(roll_forward),
-        plan_facts(intervals, months),
-        onboarding_facts(intervals, inputs.get("trials"), policy),
+        loss_facts(inputs["entries"], options),
+        expansion_facts(roll_forward, inputs["expansions"], inputs["contracts"], policy, options),
+        onboarding_facts(inputs["revenue_intervals"], inputs.get("trials"), policy),
     ]
     if "surveys" in inputs:
         facts.append(survey_facts(inputs["surveys"]))
@@ -331,7 +404,7 @@ def _sum_by_account(facts: ir.Table, period_months: ir.Table, policy: Policy) ->
         facts.join(period_months, "month")
         .group_by(*PERIOD_KEY, "account_id")
         .agg(
-            opening=_.opening.sum(where=at_start).fill_null(0),
+            **{name: _[name].sum(where=at_start).fill_null(0) for name in ("opening", "opening_customer")},
             **{name: _[name].sum(where=at_end).fill_null(0) for name in STOCK_COLUMNS},
             **{name: _[name].sum().fill_null(0) for name in FLOW_COLUMNS},
             trial_days=_.trial_days.max(),
@@ -347,19 +420,22 @@ def _sum_by_account(facts: ir.Table, period_months: ir.Table, policy: Policy) ->
 
 
 def _add_opening_columns(rows: ir.Table) -> ir.Table:
-    """Add what customers of the opening kept, lost and bought; they lose at most the opening revenue."""
-    is_customer = _.opening > 0
+    """Add what customers of the opening kept, lost and bought; they lose at most the opening revenue.
+
+    What they hold now leaves out exchange rates, corrections, pauses and what came back after a loss: neither
+    currencies nor late papers move a rate.
+    """
+    is_paying = _.opening > 0
 
     def if_customer(value: ir.Value) -> ir.Value:
-        return is_customer.ifelse(value, 0)
+        return is_paying.ifelse(value, 0)
 
     churned = ibis.least(_.churn, _.opening)
-    retained = retained_revenue(_.opening, _.churn + _.contraction)
+    losses = _.churn + _.contraction
+    retained = retained_revenue(_.opening, losses)
     return rows.mutate(
-        at_opening=is_customer.ifelse(1, 0),
-        at_closing=(_.closing > 0).ifelse(1, 0),
-        lost=(is_customer & (_.closing == 0)).ifelse(1, 0),
-        opening_now=if_customer(_.closing),
+        opening_lost=((_.opening_customer > 0) & (_.lost > 0)).ifelse(1, 0),
+        opening_now=if_customer(retained_revenue(_.opening + retained_gains(_), losses)),
         opening_churned=if_customer(churned),
         opening_kept=if_customer(retained),
         opening_upsell=if_customer(_.upsell),
@@ -370,6 +446,11 @@ def _add_opening_columns(rows: ir.Table) -> ir.Table:
 def retained_revenue(opening: ir.Value, lost: ir.Value) -> ir.Value:
     """Opening revenue less `lost`, at least zero: an account cannot lose more than it paid (R5)."""
     return ibis.greatest(opening - lost, 0)
+
+
+def retained_gains(movements: Any) -> ir.Value:
+    """Movements by which the revenue of customers of the opening grows in net retention (R5)."""
+    return movements.upsell + movements.cross_sell + movements.price + movements.contracted
 
 
 def _account_segments(inputs: Mapping[str, ir.Table], periods: ir.Table) -> ir.Table:

@@ -1,8 +1,9 @@
 """Upcoming renewals by quarter, with those already decided, and the outcomes of past quarters.
 
-The ledger is opened for a *future* day, with the contracts known today: a term that has a follow-on by now is renewed
-there, and every other term due until then is lost. These are the renewals to forecast. The past and its money come from
-the same ledger (R1, R4, R5), so that forecast and scorecard agree.
+The ledger is opened for a *future* day, with what is known today: a term that has a follow-on by now is renewed there,
+unless it still has to be paid, and every other term due until then is lost. These are the renewals to forecast. The
+past and its money come from the same ledger (R1, R4, R5), so that forecast and scorecard agree: a final month is the
+same whatever day the ledger is opened for.
 
 quarter   three months, numbered from the day: 1 is the next to start, 0 the newest past one.
 """
@@ -18,7 +19,7 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import RenewalLedger, renewals
-from renewals.features.scorecard.totals import retained_revenue
+from renewals.features.scorecard.totals import retained_gains, retained_revenue
 from renewals.features.spine import month_starts, size_band
 
 FORECAST_QUARTERS = 4
@@ -39,25 +40,24 @@ def quarter_months(day: date, number: int) -> list[date]:
 
 
 def horizon_end(day: date, policy: Policy) -> date:
-    """Day for which the ledger is opened: the last forecast quarter and its grace have passed by then."""
-    return quarter_start(day, FORECAST_QUARTERS + 1) + timedelta(days=policy.grace.after_days + 1)
+    """Day for which the ledger is opened: the last forecast quarter, its grace and the time to pay have passed then."""
+    waiting = policy.grace.after_days + policy.renewal.payment_days + 1
+    return quarter_start(day, FORECAST_QUARTERS + 1) + timedelta(days=waiting)
 
 
 def renewal_sets(ledger: RenewalLedger) -> ir.Table:
     """Every renewal with its outcome, dates and amounts, one row per (account_id, end_date).
 
     A renewal that recurs has one row per known_at. Money in cents; `growth` is the expansion on top of the amount kept,
-    including price rises. `followed_at` is the time when the first follow-on was settled, `moves_at` its start,
-    `lasts_until` the end of the last follow-on, and `began` the start of the oldest contract.
+    including price rises. `followed_at` is the time when the first follow-on became known, `moves_at` its start,
+    `lasts_until` the end of the last follow-on, and `began` the start of the oldest contract. `booked_month` is the
+    month in whose rates it counts, null while it is pending.
     """
-    settled = ledger.terms.select("contract_id", "settled_at")
-    entries = ledger.entries.filter(~_.amended, _.known_at < _.matured_at)
     dates = (
-        entries.left_join(settled, entries.follow_on_id == settled.contract_id)
+        ledger.entries.filter(_.set_known_at.notnull())
         .group_by("account_id", "end_date", known_at=_.set_known_at)
         .agg(
-            began=_.start_date.min(),
-            followed_at=_.settled_at.min(),
+            followed_at=_.follow_on_known_at.min(),
             moves_at=_.follow_on_start.min(),
             lasts_until=_.follow_on_end.max(),
         )
@@ -65,20 +65,21 @@ def renewal_sets(ledger: RenewalLedger) -> ir.Table:
     zero = ibis.literal(0, "int64")
     return (
         renewals(ledger.entries)
-        .mutate(growth=_.upsell + _.cross_sell + ibis.greatest(_.price_change, zero))
+        .mutate(began=_.start_date, growth=_.upsell + _.cross_sell + ibis.greatest(_.price_change, zero))
         .join(dates, ["account_id", "end_date", "known_at"])
         .select(
-            *("account_id", "end_date", "due_at", "matured_at", "began", "followed_at", "moves_at"),
+            *("account_id", "end_date", "due_at", "matured_at", "booked_month", "began", "followed_at", "moves_at"),
             *("lasts_until", "renewed", "amount_due", "amount_renewed", "amount_kept", "growth"),
         )
     )
 
 
 def account_quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], policy: Policy) -> ir.Table:
-    """Revenue of each account at a quarter's opening and closing, lost and kept, one row per (quarter, account_id).
+    """Revenue of each account at a quarter's opening, gained, lost and kept in it, one row per (quarter, account_id).
 
-    Money in cents, as in the scorecard: `lost` is churn plus contraction; in `kept` at most the opening revenue is
-    lost. The size band is that of the opening revenue, or of the closing revenue if the opening is zero.
+    Money in cents, as in the scorecard: `gained` is expansion, price rises and the steps of ramps, `lost` churn plus
+    contraction; in `kept` and `retained`, the numerators of GRR and NRR, at most what the account had is lost. The size
+    band is that of the opening revenue, or of the closing revenue if the opening is zero.
     """
     months = [
         {"quarter": number, "month": first, "place": place}
@@ -92,11 +93,16 @@ def account_quarters(roll_forward: ir.Table, day: date, numbers: Sequence[int], 
         .agg(
             opening=_sum_cents_or_zero(_.opening, _.place == 0),
             closing=_sum_cents_or_zero(_.closing, _.place == 2),
+            gained=_sum_cents_or_zero(retained_gains(_)),
             lost=_sum_cents_or_zero(_.churn + _.contraction),
         )
-        .mutate(kept=retained_revenue(_.opening, _.lost), size=_.opening.nullif(0).coalesce(_.closing))
+        .mutate(
+            kept=retained_revenue(_.opening, _.lost),
+            retained=retained_revenue(_.opening + _.gained, _.lost),
+            size=_.opening.nullif(0).coalesce(_.closing),
+        )
         .mutate(size_band=size_band(_.size / 100.0, policy))
-        .drop("size")
+        .drop("size", "closing")
     )
 
 

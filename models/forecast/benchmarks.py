@@ -13,12 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from renewals.models.forecast.renewal_schedule import ALL_BANDS, QUARTERS_PER_YEAR, ForecastInputs, matured_renewals
+from renewals.models.forecast.renewal_schedule import (
+    ALL_BANDS,
+    QUARTERS_PER_YEAR,
+    ForecastInputs,
+    booked_renewals,
+    matured_renewals,
+)
 
 Floats = npt.NDArray[np.float64]
 
-TOTALS = ("opening", "closing", "kept", "due", "decided", "renewed")
-"""Amounts of money that all measures are derived from."""
+TOTALS = ("opening", "retained", "kept", "due", "decided", "renewed")
+"""Amounts of money that all measures are derived from; `kept` and `retained` are the numerators of GRR and NRR."""
 QUARTERS_AHEAD = tuple(range(1, QUARTERS_PER_YEAR + 1))
 
 
@@ -36,7 +42,7 @@ def derive_measures(totals: Mapping[str, Floats]) -> dict[str, Floats]:
         "arr_at_risk": totals["due"] - totals["renewed"],
         "revenue_renewal_rate": share(totals["renewed"], totals["due"]),
         "gross_retention": share(totals["kept"], totals["opening"]),
-        "net_retention": share(totals["closing"], totals["opening"]),
+        "net_retention": share(totals["retained"], totals["opening"]),
     }
 
 
@@ -60,13 +66,13 @@ def naive_forecast(
     opening = np.tile(accounts["opening"].to_numpy(np.float64), (QUARTERS_PER_YEAR, 1))
     totals = {
         "opening": opening,
-        "closing": opening * rates["net"].to_numpy(),
+        "retained": opening * rates["net"].to_numpy(),
         "kept": opening * rates["gross"].to_numpy(),
         "due": due,
         "decided": np.zeros_like(due),
         "renewed": due * rates["renewed"].to_numpy(),
     }
-    year = {"opening": opening[0], "closing": opening[0] * rates["net_year"], "kept": opening[0] * rates["gross_year"]}
+    year = {"opening": opening[0], "retained": opening[0] * rates["net_year"], "kept": opening[0] * rates["gross_year"]}
     periods = {
         name: np.vstack([values, year[name] if name in year else values.sum(axis=0)]) for name, values in totals.items()
     }
@@ -87,9 +93,9 @@ def last_year_rates(inputs: ForecastInputs) -> pd.DataFrame:
         rates[band] = {
             "renewed": _ratio(band_renewals["amount_renewed"], band_renewals["amount_due"]),
             "gross": _ratio(band_quarters["kept"], band_quarters["opening"]),
-            "net": _ratio(band_quarters["closing"], band_quarters["opening"]),
+            "net": _ratio(band_quarters["retained"], band_quarters["opening"]),
             "gross_year": _ratio(band_years["kept"], band_years["opening"]),
-            "net_year": _ratio(band_years["closing"], band_years["opening"]),
+            "net_year": _ratio(band_years["retained"], band_years["opening"]),
         }
     return pd.DataFrame(rates).T
 
@@ -104,11 +110,10 @@ def combine_quarters(quarters: pd.DataFrame) -> pd.DataFrame:
         return quarters.head(0)
     ordered = quarters.sort_values("quarter", kind="stable")
     first = ordered[ordered["quarter"] == ordered["quarter"].min()].set_index("account_id")
-    last = ordered[ordered["quarter"] == ordered["quarter"].max()].set_index("account_id")
     year = first.query("opening > 0")[["opening", "size_band"]].copy()
-    year["lost"] = ordered.groupby("account_id")["lost"].sum()
+    year[["gained", "lost"]] = ordered.groupby("account_id")[["gained", "lost"]].sum()
     year["kept"] = (year["opening"] - year["lost"]).clip(lower=0.0)
-    year["closing"] = last["closing"].reindex(year.index).fillna(0.0)
+    year["retained"] = (year["opening"] + year["gained"] - year["lost"]).clip(lower=0.0)
     return year.reset_index()
 
 
@@ -122,8 +127,8 @@ def actual_measures(later_inputs: ForecastInputs, accounts: pd.DataFrame, member
     cohort_quarters = later_inputs.quarters[
         later_inputs.quarters["account_id"].isin(cohort) & later_inputs.quarters["quarter"].isin(QUARTERS_AHEAD)
     ]
-    renewals = later_inputs.renewals.assign(quarter=later_inputs.quarter_of(later_inputs.renewals["due_at"]))
-    renewals = renewals[renewals["account_id"].isin(cohort)]
+    renewals = later_inputs.renewals[later_inputs.renewals["account_id"].isin(cohort)]
+    renewals = booked_renewals(renewals, later_inputs, QUARTERS_AHEAD)
     periods = [
         (number, [number], cohort_quarters[(cohort_quarters["quarter"] == number) & (cohort_quarters["opening"] > 0)])
         for number in QUARTERS_AHEAD
@@ -145,7 +150,7 @@ def _account_totals(
 ) -> dict[str, Floats]:
     """`TOTALS` of one period, one number per account; NaN if the period is not final."""
     due = ended_renewals.groupby("account_id")[["amount_due", "amount_renewed"]].sum()
-    columns = account_quarters.set_index("account_id")[["opening", "closing", "kept"]].join(due, how="outer")
+    columns = account_quarters.set_index("account_id")[["opening", "retained", "kept"]].join(due, how="outer")
     values = columns.reindex(accounts["account_id"]).fillna(0.0).astype(np.float64) + (0.0 if is_final else np.nan)
     totals = values.rename(columns={"amount_due": "due", "amount_renewed": "renewed"}).assign(decided=np.nan)
     return {name: totals[name].to_numpy() for name in TOTALS}

@@ -42,7 +42,7 @@ class ForecastInputs:
     """First day of each quarter by number, including the quarter after the last."""
     grace_days: int
     quarters: pd.DataFrame
-    """One row per (quarter, account_id): opening, closing, lost, kept, size_band."""
+    """One row per (quarter, account_id): opening, gained, lost, kept, retained, size_band."""
     renewals: pd.DataFrame
     """One row per renewal, as `features.scorecard.upcoming.renewal_sets`."""
     accounts: pd.DataFrame
@@ -84,11 +84,21 @@ def renewal_rates(inputs: ForecastInputs) -> pd.Series:
 
 
 def matured_renewals(inputs: ForecastInputs, numbers: Sequence[int]) -> pd.DataFrame:
-    """Final renewals due in these quarters, with the account's size band in that quarter; one row per renewal."""
-    renewals = inputs.renewals.assign(quarter=inputs.quarter_of(inputs.renewals["due_at"]))
-    renewals = renewals[renewals["quarter"].isin(numbers) & (renewals["matured_at"] <= inputs.day)]
+    """Final renewals booked in these quarters, with the account's size band in that quarter; one row per renewal."""
+    renewals = inputs.renewals[inputs.renewals["matured_at"] <= inputs.day]
+    renewals = booked_renewals(renewals, inputs, numbers)
     bands = inputs.quarters[["quarter", "account_id", "size_band"]]
     return renewals.merge(bands, on=["quarter", "account_id"], how="left")
+
+
+def booked_renewals(renewals: pd.DataFrame, inputs: ForecastInputs, numbers: Sequence[int]) -> pd.DataFrame:
+    """Decided renewals that count in the rates of these quarters, with their `quarter`; one row per renewal.
+
+    One that was decided after its month was final counts in the month in which the ledger booked it.
+    """
+    booked = renewals.dropna(subset="booked_month")
+    booked = booked.assign(quarter=inputs.quarter_of(booked["booked_month"]))
+    return booked[booked["quarter"].isin(numbers)]
 
 
 def late_renewal_rate(inputs: ForecastInputs, days: Ints) -> Floats:

@@ -110,7 +110,7 @@ def growth_pool(inputs: ForecastInputs) -> EmpiricalPool:
     )
     past = inputs.quarters.query("quarter in @inputs.final_quarters")
     past = past.merge(renewal_growth, on=["quarter", "account_id"], how="left")
-    gained = past["closing"] - past["opening"] + past["lost"] - past["growth"].fillna(0.0)
+    gained = past["gained"] - past["growth"].fillna(0.0)
     return build_pool(past.assign(gained=gained), "opening", ("gained",), default_shares=(0.0,))
 
 
@@ -234,7 +234,7 @@ def _simulate_batch(
         for name, values in zip(TOTALS, quarter, strict=True):
             totals[name].append(values)
         current, lost_total, growth_factor = closing, lost_total + lost, growth_factor * np.maximum(1 + share, 0.0)
-    year = {"opening": opening, "closing": current, "kept": np.maximum(opening - lost_total, 0.0)}
+    year = {"opening": opening, "retained": current, "kept": np.maximum(opening - lost_total, 0.0)}
     year_totals = {name: year[name] if name in year else np.sum(parts, axis=0) for name, parts in totals.items()}
     return {name: [*parts, year_totals[name]] for name, parts in totals.items()}
 

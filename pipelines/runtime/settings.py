@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from renewals.features import families as family_modules
 from renewals.features.discovery import module_names
-from renewals.features.policy import ConfigSection, Policy
+from renewals.features.policy import ConfigSection, Policy, Scorecard
 from renewals.models.settings import (
     CalibrationSettings,
     DriftSettings,
@@ -47,13 +47,6 @@ class Spine(ConfigSection):
     """First month of the training observations, `YYYY-MM`; empty: the month of the first contract."""
     max_months: int = Field(120, gt=0)
     """Maximum number of month starts before the training cutoff that are used for training."""
-
-
-class Scorecard(ConfigSection):
-    """Periods of the scorecard."""
-
-    months: int = Field(24, gt=0)
-    """Number of the newest months that are measured, with the years that end with each of them."""
 
 
 class Demo(ConfigSection):

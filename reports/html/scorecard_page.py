@@ -74,10 +74,24 @@ def build_payload(scorecard: Mapping[str, Any], language: str) -> dict[str, Any]
             | {"left_out": max(len(segments_by_kind[kind]) - MAX_SEGMENTS, 0)}
             for kind, name in scorecard["segments"].items()
         },
+        "losses_by_reason": _pack_losses(scorecard["losses_by_reason"]),
         "figures": _pack_values(
             rows, periods, {kind: names[:MAX_SEGMENTS] for kind, names in segments_by_kind.items()}
         ),
     }
+
+
+def _pack_losses(losses: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Losses by reason of each kind of period on the page; a reason is text of the input."""
+    packed: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PERIOD_KINDS}
+    for values in losses["rows"]:
+        row = dict(zip(losses["columns"], values, strict=True))
+        if row["period_kind"] in packed:
+            reason = None if row["loss_reason"] is None else make_printable(row["loss_reason"])
+            packed[row["period_kind"]].append(
+                {name: row[name] for name in ("period", "contracts", "arr", "preventable")} | {"reason": reason}
+            )
+    return packed
 
 
 def _segments_by_arr(rows: Iterable[ScorecardRow]) -> Mapping[str, list[str]]:

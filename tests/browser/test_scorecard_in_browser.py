@@ -305,3 +305,13 @@ CHOSEN = """() => new Promise((done) => {
   document.getElementById("by-period").dispatchEvent(new Event("change"));
   requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
 })"""
+
+
+def test_losses_by_reason_are_those_of_the_newest_final_period(visit: Visit) -> None:
+    rows = visit.page.locator("#losses tbody tr").all_inner_texts()
+    assert [text.split("\t") for text in rows] == [
+        ["price", "3", "USD 9,001", "yes"],
+        ["insolvent", "2", "USD 4,500", "no"],
+        ["Not known", "1", "USD 3,000", "yes"],
+    ]
+    assert "lost in 12 months to Mar 2026" in visit.page.locator("#card").inner_text()

@@ -31,7 +31,10 @@ def read(text: str) -> pd.DataFrame:
 
 
 def sets(text: str) -> pd.DataFrame:
-    """Past renewals: the ARR due, and the ARR kept and bought on top; unchanged ARR where a column is missing."""
+    """Past renewals: the ARR due, and the ARR kept and bought on top; unchanged ARR where a column is missing.
+
+    Each is booked in the month in which it was due.
+    """
     rows = read(text)
     due, renewed = rows["amount_due"], rows["renewed"]
     flat: dict[str, Any] = {
@@ -46,17 +49,23 @@ def sets(text: str) -> pd.DataFrame:
     }
     columns = {name: rows[name].fillna(0.0 if name == "growth" else default) if name in rows else default
             for name, default in flat.items()}  # fmt: skip
-    return rows.assign(**columns, matured_at=rows["due_at"] + pd.Timedelta(days=GRACE + 1))
+    booked = rows["due_at"].dt.to_period("M").dt.to_timestamp()
+    return rows.assign(**columns, booked_month=booked, matured_at=rows["due_at"] + pd.Timedelta(days=GRACE + 1))
 
 
 def quarters(text: str) -> pd.DataFrame:
-    """Accounts by quarter: nothing lost and nothing bought where a column is missing."""
+    """Accounts by quarter: nothing lost and nothing bought where a column is missing.
+
+    What an account closes with beyond its opening less its loss was gained.
+    """
     rows = read(text)
     lost = rows["lost"].fillna(0.0) if "lost" in rows else 0.0
     closing = rows["closing"].fillna(rows["opening"]) if "closing" in rows else rows["opening"]
     band = rows.get("size_band", "small")
     kept = np.maximum(rows["opening"] - lost, 0.0)
-    return rows.assign(closing=closing, lost=lost, kept=kept, size_band=band, quarter=rows["quarter"].astype(int))
+    gained = closing - rows["opening"] + lost
+    columns = {"gained": gained, "lost": lost, "kept": kept, "retained": closing, "size_band": band}
+    return rows.drop(columns="closing", errors="ignore").assign(**columns, quarter=rows["quarter"].astype(int))
 
 
 def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: date = DAY) -> ForecastInputs:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from renewals.features.scorecard.measures import MEASURES, Measure, measure_definitions
-from renewals.features.scorecard.totals import PERIOD_MONTHS, SEGMENTS, UNKNOWN_SEGMENT
+from renewals.features.scorecard.totals import LOSS_COLUMNS, PERIOD_MONTHS, SEGMENTS, UNKNOWN_SEGMENT
 from renewals.pipelines.stages.act.scorecard import JSON_COLUMNS
 
 MONTHS = [f"{2024 + (m // 12)}-{m % 12 + 1:02d}" for m in range(5, 29)]
@@ -21,8 +21,12 @@ LATE = "viral_coefficient"
 """Its table has no row in the first months."""
 
 
-def random_scorecard(csms: list[str], seed: int = 3) -> dict[str, Any]:
-    """Scorecard of a company with these managers; it has no survey responses."""
+REASONS = ("price", "insolvent", None)
+"""Reasons of the losses of each period; the last one is not recorded."""
+
+
+def random_scorecard(csms: list[str], seed: int = 3, reasons: tuple[str | None, ...] = REASONS) -> dict[str, Any]:
+    """Scorecard of a company with these managers and losses for these reasons; it has no survey responses."""
     rng = np.random.default_rng(seed)
     segments = {kind: ["a", UNKNOWN_SEGMENT] for kind in SEGMENTS} | {
         "company": ["all"],
@@ -53,6 +57,15 @@ def random_scorecard(csms: list[str], seed: int = 3) -> dict[str, Any]:
         "periods": periods,
         "columns": list(JSON_COLUMNS),
         "rows": rows,
+        "losses_by_reason": {
+            "columns": list(LOSS_COLUMNS),
+            "rows": [
+                [kind, period, reason, reason != "insolvent", 3 - place, 9000.5 / (place + 1), "final"]
+                for kind in sorted(PERIOD_MONTHS)
+                for period in MONTHS
+                for place, reason in enumerate(reasons)
+            ],
+        },
     }
     read: dict[str, Any] = json.loads(json.dumps(scorecard))
     return read

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import itertools
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import ibis.expr.types as ir
 import pandas as pd
 
-from renewals.features.point_in_time import known_rows
+from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import upcoming
 from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN_SEGMENT
@@ -19,6 +18,7 @@ from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job, require_first_of_month
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
+from renewals.pipelines.stages.prepare.ledger import open_ledger
 from renewals.pipelines.storage.artifacts import (
     BACKTEST,
     FORECAST,
@@ -58,7 +58,7 @@ def forecast(job: Job) -> dict[str, Any]:
     score_summary, listed = read_scored_list(job)
     past_predictions = load_backtest(job, score_summary["models"][RENEWAL]["version"])
     con = warehouse.connect(job.settings.engine)
-    inputs = load_inputs(con, warehouse.clean_tables(con, job.data), job.day, job)
+    inputs = load_inputs(warehouse.clean_tables(con, job.data), job.day, job.settings)
     options = job.settings.forecast
     probabilities = listed[["account_id", "renewal_date", "renewal_probability"]]
     probabilities = probabilities.rename(columns={"renewal_probability": "probability"})
@@ -99,9 +99,9 @@ def load_backtest(job: Job, version: str) -> pd.DataFrame:
     return upgrade_backtest(pd.read_parquet(io.BytesIO(files[BACKTEST])))
 
 
-def load_inputs(con: Any, tables: dict[str, ir.Table], day: date, job: Job) -> ForecastInputs:
+def load_inputs(tables: dict[str, ir.Table], day: date, policy: Policy) -> ForecastInputs:
     """Load the forecast inputs: past and coming quarters, from the tables as known on `day`."""
-    renewal_ledger = open_ledger(con, tables, day, upcoming.horizon_end(day, job.settings), job)
+    renewal_ledger = open_ledger(tables, upcoming.horizon_end(day, policy), policy, known_until=day)
     return forecast_inputs(renewal_ledger, tables["accounts"], day, day)
 
 
@@ -131,24 +131,11 @@ def forecast_inputs(renewal_ledger: RenewalLedger, accounts: ir.Table, day: date
     )
 
 
-def open_ledger(con: Any, tables: dict[str, ir.Table], known_at: date, day: date, job: Job) -> RenewalLedger:
-    """Open a ledger on `day` with the contracts known at `known_at`; shared intermediate tables are computed once."""
-    known = {
-        name: known_rows(name, tables[name], known_at) for name in ("contracts", "accounts", "rates") if name in tables
-    }
-    has_payments = bool(known["contracts"].paid_at.notnull().any().to_pyarrow().as_py())
-    numbers, name = itertools.count(), f"outlook_{known_at:%Y%m%d}_{day:%Y%m%d}"
-
-    def materialize(table: ir.Table) -> ir.Table:
-        return con.create_table(f"{name}_{next(numbers)}", table, temp=True, overwrite=True)
-
-    return RenewalLedger(
-        known["contracts"], day, job.settings, has_payments, known.get("rates"), known["accounts"], materialize
-    )
-
-
-MONEY_COLUMNS = {"opening", "closing", "lost", "kept", "amount_due", "amount_renewed", "amount_kept", "growth"}
-DATE_COLUMNS = {"end_date", "due_at", "matured_at", "began", "followed_at", "moves_at", "lasts_until"}
+MONEY_COLUMNS = {
+    *("opening", "gained", "lost", "kept", "retained"),
+    *("amount_due", "amount_renewed", "amount_kept", "growth"),
+}
+DATE_COLUMNS = {"end_date", "due_at", "matured_at", "booked_month", "began", "followed_at", "moves_at", "lasts_until"}
 
 
 def _convert_units(table: pd.DataFrame) -> pd.DataFrame:

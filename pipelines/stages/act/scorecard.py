@@ -33,7 +33,7 @@ from renewals.reports.render_failures import RenderFailures
 
 STEP = Step(after="ledger", commands=("score",), optional=True)
 
-LEDGER_TABLES = ("renewals", "roll_forward", "revenue_intervals")
+LEDGER_TABLES = ("ledger", "renewals", "expansions", "roll_forward", "revenue_intervals")
 OPTIONAL_TABLES = ("trials", "surveys", "referrals")
 SORT_COLUMNS = ["period_kind", "period", "segment_kind", "segment", "measure"]
 JSON_COLUMNS = (
@@ -61,12 +61,14 @@ def scorecard(job: Job) -> dict[str, Any]:
         return con.create_table(f"scorecard_{next(numbers)}", table, temp=True)
 
     first = inputs["roll_forward"].month.min().to_pyarrow().as_py() or job.day
-    rows = cards.scorecard(inputs, job.day, job.settings, first, job.settings.scorecard.months, materialize)
+    options = job.settings.scorecard
+    rows = cards.scorecard(inputs, job.day, job.settings, options, first, materialize)
+    losses = cards.losses_by_reason(inputs["entries"], job.day, job.settings, options, first)
     folder = job.folder / SCORECARD_FOLDER
     count = warehouse.write_parquet(rows, folder / SCORECARD, order_by=SORT_COLUMNS)
     absent = measures.missing_measures(inputs)
     failures = RenderFailures()
-    content = _scorecard_json(con, folder, absent, job, failures)
+    content = _scorecard_json(con, folder, losses, absent, job, failures)
     atomic.write_bytes(folder / SCORECARD_SUMMARY, content)
     atomic.write_bytes(folder / PAGE, render_scorecard_page(json.loads(content), job.settings.list.language))
     result = {"as_of": job.day.isoformat(), "folder": str(folder), "rows": count, "missing_measures": absent}
@@ -91,13 +93,17 @@ def _load_inputs(con: Any, job: Job) -> dict[str, ir.Table]:
     person_days = read_person_days(con, job)
     return {
         **{name: clean[name] for name in ("accounts", "contracts", *OPTIONAL_TABLES) if name in clean},
+        "entries": ledger_tables.pop("ledger"),
         **ledger_tables,
         "person_days": person_days,
     }
 
 
-def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failures: RenderFailures) -> bytes:
-    """JSON of the written rows with the definitions that explain them; the same rows give the same bytes."""
+def _scorecard_json(
+    con: Any, folder: Path, losses: ir.Table, absent: list[str], job: Job, failures: RenderFailures
+) -> bytes:
+    """JSON of the written rows with the definitions that explain them, and of the losses by reason; the same rows give
+    the same bytes."""
     rows = warehouse.read_parquet(con, folder / SCORECARD).order_by(SORT_COLUMNS).to_pyarrow()
     spans = rows.select(["period_kind", "period", "period_start", "period_end"]).to_pylist()
     content = {
@@ -109,8 +115,18 @@ def _scorecard_json(con: Any, folder: Path, absent: list[str], job: Job, failure
         "periods": [dict(span) for span in sorted({tuple(span.items()) for span in spans})],
         "columns": list(JSON_COLUMNS),
         "rows": [_finite_row(row, failures) for row in rows.select(list(JSON_COLUMNS)).to_pylist()],
+        "losses_by_reason": {
+            "columns": list(cards.LOSS_COLUMNS),
+            "rows": [list(row.values()) for row in _ordered_losses(losses)],
+        },
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False, default=date.isoformat).encode()
+
+
+def _ordered_losses(losses: ir.Table) -> list[dict[str, Any]]:
+    """Rows of the losses by reason: by period, and the largest amount of a period first."""
+    rows: list[dict[str, Any]] = losses.to_pyarrow().to_pylist()
+    return sorted(rows, key=lambda row: (row["period_kind"], row["period"], -row["arr"], str(row["loss_reason"] or "")))
 
 
 def _finite_row(row: dict[str, Any], failures: RenderFailures) -> list[Any]:

@@ -7,8 +7,12 @@
   const YEAR = 12;
   const LARGE = 1e5;
   const RATES = ["R4"];
-  const RETENTION = ["R5", "R8"];
+  const LENGTHS = ["R15"];
+  const RETENTION = ["R5", "R8", "R14"];
+  const MOVEMENTS = ["M6", "R10", "R9"];
+  const LOSSES = ["R13"];
   const DUE = ["R1", "R2"];
+  const LOST = "preventable_loss_share";
   const SIDE = ["customers", "arr", "logo_renewal_rate", "revenue_renewal_rate", "gross_retention", "net_retention",
     "revenue_churn"];
 
@@ -370,19 +374,38 @@
       share: formats.share.format(share.value) }));
   }
 
+  /** R13: what the whole company lost in the newest final period, and why. */
+  function lossesByReason() {
+    const at = newest(history(LOST, period, WHOLE, -1));
+    if (!at) return null;
+    const lost = page.losses_by_reason[period].filter((own) => own.period === at.at);
+    if (!lost.length) return el("p", { class: "soft" }, say("scorecard.no_losses", { period: span(at.at) }));
+    const heads = ["reason", "contracts_lost", "arr_lost", "preventable"].map((own) => say(`scorecard.${own}`));
+    const yes = (own) => say(own ? "scorecard.yes" : "scorecard.no");
+    return sortable("losses", say("scorecard.losses_about", { period: span(at.at) }), heads, lost.map((own) => [
+      { by: own.reason, show: known(own.reason) ? outside(own.reason) : say("scorecard.unknown") },
+      { by: own.contracts, show: formats.whole.format(own.contracts) },
+      { by: own.arr, show: amount(own.arr) },
+      { by: yes(own.preventable), show: yes(own.preventable) }]));
+  }
+
   function draw() {
     watch.disconnect();
     waiting = new Map();
     drawChoices();
     const of = (rules) => rules.flatMap((own) => page.measures.filter(({ rule }) => rule === own));
-    const ten = page.measures.filter(({ rule }) => ![...RATES, ...RETENTION, ...DUE].includes(rule));
+    const elsewhere = [...RATES, ...LENGTHS, ...RETENTION, ...MOVEMENTS, ...LOSSES, ...DUE];
+    const ten = page.measures.filter(({ rule }) => !elsewhere.includes(rule));
     const order = (own) => Number(own.rule.slice(1));
     const cards = (shown, large) => el("div", { class: large ? "pair" : "cards" }, ...shown.map((own) => card(own, large)));
     find("card").replaceChildren(
       el("p", { id: "whom", role: "status" }, segment < 0 ? segmentName(divided, segment)
         : el("span", {}, `${kindName(divided)}: `, outside(segmentName(divided, segment)))),
-      part("scorecard.rates", cards(of(RATES), true), el("p", { class: "soft" }, say("scorecard.legend")), sideBySide()),
+      part("scorecard.rates", cards(of(RATES), true), el("p", { class: "soft" }, say("scorecard.legend")), sideBySide(),
+        cards(of(LENGTHS))),
       part("scorecard.retention", loss(), cards(of(RETENTION))),
+      part("scorecard.losses", cards(of(LOSSES)), lossesByReason()),
+      part("scorecard.movements", cards(of(MOVEMENTS))),
       part("scorecard.ten", cards([...ten].sort((a, b) => order(a) - order(b)))),
       part("scorecard.due", cards(of(DUE))),
       el("section", {}, everyFigure(), el("p", { class: "soft" }, say("scorecard.quarters"))),

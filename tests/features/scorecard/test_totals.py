@@ -31,14 +31,12 @@ from typing import Any
 
 import ibis
 import pytest
-from renewals.features.revenue.due_groups import renewals
 
 from renewals.features.point_in_time import day_number, known_rows
-from renewals.features.policy import Money, Policy
-from renewals.features.revenue.ledger import RenewalLedger
+from renewals.features.policy import Money, Policy, Scorecard
+from renewals.features.revenue.ledger import RenewalLedger, renewals
 from renewals.features.scorecard import totals as cards
 from renewals.features.scorecard.measures import MEASURES, measure_definitions, missing_measures
-from renewals.features.spine import month_starts
 from tests.oracle.drawn import drawn_rows
 from tests.oracle.worlds import World, arrow, schema, world
 
@@ -47,6 +45,9 @@ JUNE, JULY, AUGUST = "2025-06", "2025-07", "2025-08"
 POLICY = Policy(money=Money(size_bands=(14_000, 100_000)))
 """In June beta grows out of the small accounts and changes from plan basic to pro; it counts in its segments of the
 opening."""
+
+OPTIONS = Scorecard(months=26)
+FIRST_DAY = date(2023, 7, 1)
 
 ACCOUNTS = """
     account_id | industry | channel  | csm
@@ -123,26 +124,32 @@ def five(**changed: list[dict[str, Any]]) -> World:
     return world(**{name: drawn_rows(name, text) for name, text in texts.items()} | changed)
 
 
+def ledger_of(raw: dict[str, Any], told_on: date, known_until: date | None = None) -> RenewalLedger:
+    """The ledger of a company, as known before a day."""
+    rates = known_rows("rates", raw["rates"], known_until or told_on)
+    return RenewalLedger(raw["contracts"], told_on, POLICY, rates, raw["accounts"], known_until)
+
+
 def scorecard_of(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tuple[str, ...] = ()) -> dict:
     """Scorecard rows by (measure, period kind, period, segment kind, segment)."""
     con = ibis.duckdb.connect(threads=1)
     names = ("accounts", "contracts", "rates", "trials", "surveys", "referrals")
     raw = {name: con.create_table(name, arrow(tables[name], schema(name))) for name in names if name not in without}
-    known = {name: known_rows(name, raw[name], as_of) for name in ("accounts", "contracts", "rates")}
     numbers = iter(range(1000))
 
     def keep(table: Any) -> Any:
         return con.create_table(f"kept_{next(numbers)}", table)
 
-    book = RenewalLedger(known["contracts"], as_of, POLICY, False, known["rates"], known["accounts"], keep)
-    first = date(2023, 7, 1)
+    story = ledger_of(raw, as_of)
     ledger = {
-        "renewals": renewals(book.entries),
-        "roll_forward": book.account_roll_forward(month_starts(first, as_of)),
-        "revenue_intervals": book.revenue_intervals,
+        "entries": story.entries,
+        "renewals": renewals(story.entries),
+        "expansions": story.expansions,
+        "roll_forward": story.account_months,
+        "revenue_intervals": story.revenue_intervals,
     }
     inputs = {**raw, **ledger} | ({} if "person_days" in without else {"person_days": person_days(con, use)})
-    rows = cards.scorecard(inputs, as_of, POLICY, first, 26, keep).to_pyarrow().to_pylist()
+    rows = cards.scorecard(inputs, as_of, POLICY, OPTIONS, FIRST_DAY, keep).to_pyarrow().to_pylist()
     key = ("measure", "period_kind", "period", "segment_kind", "segment")
     result = {tuple(row[name] for name in key): row for row in rows}
     assert len(result) == len(rows), "a measure has two rows"

@@ -5,10 +5,9 @@ from datetime import date
 import ibis
 import pytest
 
-from renewals.features.point_in_time import known_rows
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import upcoming
-from tests.features.scorecard.test_totals import POLICY, figures, five, scorecard_of
+from tests.features.scorecard.test_totals import POLICY, figures, five, ledger_of, scorecard_of
 from tests.oracle.worlds import arrow, schema
 
 DAY = date(2025, 6, 1)
@@ -16,11 +15,9 @@ DAY = date(2025, 6, 1)
 
 def ledger_at(known_at: date, at: date) -> RenewalLedger:
     con, tables = ibis.duckdb.connect(threads=1), five()
-    raw = {
-        name: con.create_table(name, arrow(tables[name], schema(name))) for name in ("contracts", "accounts", "rates")
-    }
-    known = {name: known_rows(name, table, known_at) for name, table in raw.items()}
-    return RenewalLedger(known["contracts"], at, POLICY, False, known["rates"], known["accounts"])
+    names = ("contracts", "accounts", "rates")
+    raw = {name: con.create_table(name, arrow(tables[name], schema(name))) for name in names}
+    return ledger_of(raw, at, known_at)
 
 
 def test_quarters_start_in_the_month_of_the_day():
@@ -70,9 +67,10 @@ def test_a_quarter_equals_that_of_the_scorecard(period):
     rows = upcoming.account_quarters(
         book.account_roll_forward(upcoming.quarter_months(first, 1)), first, [1], POLICY
     ).to_pyarrow().to_pylist()  # fmt: skip
-    opening, renewed, closing = (sum(r[n] for r in rows if r["opening"]) / 100 for n in ("opening", "kept", "closing"))
-    assert figures(card, "gross_retention", period, "quarter") == pytest.approx((renewed / opening, renewed, opening))
-    assert figures(card, "net_retention", period, "quarter") == pytest.approx((closing / opening, closing, opening))
+    names = ("opening", "kept", "retained")
+    opening, kept, retained = (sum(row[name] for row in rows if row["opening"]) / 100 for name in names)
+    assert figures(card, "gross_retention", period, "quarter") == pytest.approx((kept / opening, kept, opening))
+    assert figures(card, "net_retention", period, "quarter") == pytest.approx((retained / opening, retained, opening))
 
 
 def test_the_size_band_is_that_of_the_opening():

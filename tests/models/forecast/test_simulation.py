@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from renewals.models.forecast.benchmarks import actual_measures, derive_measures, last_year_rates
+from renewals.models.forecast.benchmarks import TOTALS, actual_measures, derive_measures, last_year_rates
 from renewals.models.forecast.renewal_schedule import (
     ALL_BANDS,
     build_schedule,
@@ -331,6 +331,6 @@ def test_actual_measures_cover_the_customers_of_the_forecast_date():
 
 
 def test_share_of_zero_is_missing():
-    totals = {name: np.zeros((1, 1)) for name in ("opening", "closing", "kept", "due", "decided", "renewed")}
+    totals = {name: np.zeros((1, 1)) for name in TOTALS}
     assert np.isnan(derive_measures(totals)["gross_retention"]).all()
     assert DAY.day == 1

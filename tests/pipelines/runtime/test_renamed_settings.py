@@ -122,7 +122,10 @@ def test_error_for_the_old_file_names_the_line_and_new_name_of_every_old_key() -
 
 
 ADDED_SINCE = ("families", "targets", "contracts")
-ADDED_KEYS = ("time_zone", "inclusive_ends", "current_state", "payment_days")
+ADDED_KEYS = (
+    *("time_zone", "inclusive_ends", "current_state", "payment_days"),
+    *("sales_expansion_months", "unpreventable_reasons"),
+)
 
 
 def without_added_keys(section: object) -> object:

@@ -78,9 +78,8 @@ def test_missing_measure_names_the_input_table_that_it_needs() -> None:
 def test_every_measure_has_its_better_direction() -> None:
     better = {entry["measure"]: entry["better"] for entry in measures.measure_definitions()}
     assert {name for name, direction in better.items() if direction is None} == {
-        "renewals_due",
-        "renewals_pending",
-        "arr_pending",
+        *("renewals_due", "renewals_pending", "arr_pending", "multi_year_share", "cliff"),
+        *("paused_arr", "fx_effect", "corrections"),
     }
     assert all(better[name] == "down" for name in better if "churn" in name or "lost" in name or "loss" in name)
     assert better["net_retention"] == better["logo_renewal_rate"] == "up"
@@ -92,6 +91,17 @@ def test_input_names_stay_text() -> None:
     assert [tag for tag, _, _ in elements] == ["style"] * 2 + ["script"] * 6
     assert set(payload_of(content)["segments"]["csm"]["shown"]) == {make_printable(name) for name in CSMS}
     assert b"alert(1)</script>" not in content
+
+
+def test_losses_by_reason_are_on_the_page() -> None:
+    page = payload_of(render_scorecard_page(random_scorecard(["li"], reasons=(HOSTILE[0], "insolvent", None)), "en"))
+    losses = page["losses_by_reason"]
+    assert set(losses) == set(scorecard_page.PERIOD_KINDS)
+    assert [row for row in losses["month"] if row["period"] == MONTHS[0]] == [
+        {"period": MONTHS[0], "contracts": 3, "arr": 9000.5, "preventable": True, "reason": make_printable(HOSTILE[0])},
+        {"period": MONTHS[0], "contracts": 2, "arr": 4500.25, "preventable": False, "reason": "insolvent"},
+        {"period": MONTHS[0], "contracts": 1, "arr": 9000.5 / 3, "preventable": True, "reason": None},
+    ]
 
 
 def test_content_security_policy_allows_only_code_of_the_page() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from renewals.examples.company import simulate_company, write_company
 from renewals.features.scorecard.measures import MEASURES
-from renewals.features.scorecard.totals import SCORECARD_COLUMNS
+from renewals.features.scorecard.totals import LOSS_COLUMNS, SCORECARD_COLUMNS
 from renewals.pipelines.commands.scorecard import print_scorecard, run_scorecard
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
@@ -69,6 +69,24 @@ def test_json_and_parquet_have_the_same_rows(measured):
         result["missing_measures"],
     )
     assert [definition["measure"] for definition in content["definitions"]] == list(MEASURES)
+
+
+def test_losses_by_reason_add_up_to_what_was_lost(measured):
+    job, _ = measured
+    content = parse_strict_json(files(job)["scorecard.json"])
+    losses = content["losses_by_reason"]
+    assert tuple(losses["columns"]) == LOSS_COLUMNS
+    lost = {}
+    for row in (dict(zip(losses["columns"], values, strict=True)) for values in losses["rows"]):
+        lost[row["period_kind"], row["period"]] = lost.get((row["period_kind"], row["period"]), 0) + row["arr"]
+    rows = [dict(zip(content["columns"], values, strict=True)) for values in content["rows"]]
+    shares = {
+        (row["period_kind"], row["period"]): row["denominator"]
+        for row in rows
+        if (row["segment_kind"], row["measure"]) == ("company", "preventable_loss_share") and row["denominator"]
+    }
+    assert len(shares) > 12
+    assert lost == pytest.approx(shares)
 
 
 def test_the_page_is_rendered_from_the_json(measured):
