@@ -317,7 +317,9 @@ def ids_and_order_do_not_matter(company: Company, teller: Teller) -> Iterator[st
     for name in TABLES:
         if name == "expansions" and has_equal_contracts_of_two_accounts(company):
             continue
-        ambiguous = {"entries": {"follow_on_id": None}, "expansions": {"contract_id": None}}.get(name, {})
+        ambiguous = {"entries": {"follow_on_id": None}, "expansions": {"contract_id": None, "sold_by": None}}.get(
+            name, {}
+        )
         rows = [
             frozen({c: columns[c].get(v, v) if c in columns else v for c, v in row.items()} | ambiguous)
             for row in story.rows(name)
@@ -330,10 +332,10 @@ def ids_and_order_do_not_matter(company: Company, teller: Teller) -> Iterator[st
 
 
 def has_equal_contracts_of_two_accounts(company: Company) -> bool:
-    """True if two contracts are told apart by nothing but their id and account."""
+    """True if two contracts are told apart by nothing but their id, account and seller."""
     accounts = defaultdict(set)
     for row in company.tables["contracts"]:
-        content = {name: value for name, value in row.items() if name not in ("contract_id", "account_id")}
+        content = {name: value for name, value in row.items() if name not in ("contract_id", "account_id", "sold_by")}
         accounts[frozen(content)].add(row["account_id"])
     return any(len(found) > 1 for found in accounts.values())
 

@@ -53,6 +53,7 @@ BROKEN: dict[str, str] = {
     "a_customer_without_contracts_is_lost": "a contract in another account that followed the same old one hides a loss",
     "a_lost_customer_has_a_lost_contract": "a customer lost from a pause is told months later than the ledger has it",
     "final_labels_stay": "a renewal paid after it lapsed takes the label of what it would have continued with it",
+    "lost_money_has_a_loss": "a pause that became known later brings a contract back that was already lost",
     "rates_by_count_and_by_revenue_agree": "a renewal cancelled before it was paid becomes final, and then lapses",
 }
 """Laws that some of many companies break, with the fault; each has a small case below."""
@@ -212,6 +213,16 @@ def test_a_customer_lost_in_a_pause_is_lost_in_the_month_in_which_the_ledger_has
         term("pause", "2025-12-01", "2026-03-31", kind="pause", arr=0.0),
     )
     assert keeps(contract_laws.a_lost_customer_has_a_lost_contract, paused)
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["lost_money_has_a_loss"])
+def test_a_lost_contract_does_not_come_back_with_a_pause() -> None:
+    """A pause that began within the grace, and became known only after the contract was lost for good."""
+    lost = company(
+        term("c", "2024-03-21", "2025-03-21"),
+        term("pause", "2025-05-01", "2025-07-01", kind="pause", arr=0.0, signed_at="2025-06-01"),
+    )
+    assert sum(row["churn"] for row in tell(lost, TOLD_ON).months) == 120_000
 
 
 @pytest.mark.xfail(strict=True, reason=BROKEN["final_labels_stay"])
