@@ -90,6 +90,7 @@ docs: setup
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/features.py
+	$(BIN)/python docs/contracts_page.py
 
 # The pictures of the README, from the list of `make demo`; see docs/screenshots.py for what it needs.
 screenshots: $(VENV)/.browser

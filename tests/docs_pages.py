@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from types import ModuleType
 
 from tests.root import ROOT
 
 
+@cache
 def load_page(name: str) -> ModuleType:
     """Load `docs/<name>.py`, which is no package."""
     spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")

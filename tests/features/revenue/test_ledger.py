@@ -1,8 +1,9 @@
 """The renewal ledger, case by case: some contracts, and their expected outcomes.
 
-Every case is a separate customer, and all cases with the same date share one query. Unless a case gives another value,
-a contract is signed the day before it starts, paid on the day it starts, and is in USD; `at` is 2026-01-01, when
-everything of 2023 and 2024 is decided. Amounts of a case are in currency units, those of the ledger in cents.
+Every case is a separate customer; all cases with the same date and payment setting share one ledger. Unless a case
+gives another value, a contract is signed the day before it starts, paid on the day it starts, and is in USD; payment is
+required; `at` is 2026-01-01, when everything of 2023 and 2024 is decided. Amounts of a case are in currency units,
+those of the ledger in cents.
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ from typing import Any, Literal
 import ibis
 import pyarrow as pa
 import pytest
-from renewals.features.revenue.due_groups import renewals
 
-from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Money, Policy, Renewal
-from renewals.features.revenue.ledger import RenewalLedger, payment_required
+from renewals.features.revenue.ledger import RenewalLedger, renewals
 
 AT = "2026-01-01"
 FLAT, MORE, LESS = "renewed_flat", "renewed_with_expansion", "renewed_with_contraction"
@@ -44,9 +43,9 @@ class Case:
     expansions: list[tuple[str, str, str, float]] | None = None
     """Expansions: kind, contract, day, amount."""
     at: str = AT
-    payment: Literal["auto", "required", "ignored"] = "auto"
-    has_payments: bool = True
-    parents: dict[str, str] = field(default_factory=dict)
+    payment: Literal["auto", "required", "ignored"] = "required"
+    mergers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Heir and day of the merger, by account."""
 
 
 CASES = [
@@ -84,14 +83,24 @@ CASES = [
         {"old": {"outcome": FLAT}},
     ),
     Case(
-        "one day too early is another contract",
+        "one day earlier it replaces the old one at once",
         """
         contract | start      | end        | arr
         old      | 2023-01-01 | 2024-01-01 | 1200
         new      | 2023-10-02 | 2025-01-01 | 1200
         """,
+        {"old": {"outcome": FLAT, "rule": "overlap", "due_at": date(2023, 10, 2)}},
+        expansions=[],
+    ),
+    Case(
+        "one day too early and smaller it is another contract",
+        """
+        contract | start      | end        | arr
+        old      | 2023-01-01 | 2024-01-01 | 1200
+        new      | 2023-10-02 | 2025-01-01 | 1100
+        """,
         {"old": {"outcome": CHURNED}},
-        expansions=[("upsell", "new", "2023-10-02", 1200)],
+        expansions=[("upsell", "new", "2023-10-02", 1100)],
     ),
     Case(
         "late renewal",
@@ -218,13 +227,13 @@ CASES = [
                 "outcome": MORE,
                 "follow_on_id": "mar",
                 "amount_kept": 1200,
-                "price_change": 9.21,
-                "upsell": 1190.79,
+                "price_change": 9.2,
+                "upsell": 1190.8,
             },
             "mar": {"outcome": FLAT, "follow_on_id": "apr"},
             "apr": {"outcome": CHURNED},
         },
-        expansions=[("upsell", "mar", "2023-03-01", 1190.79)],
+        expansions=[("upsell", "mar", "2023-03-01", 1190.8)],
     ),
     Case(
         "a month left out is inside the grace",
@@ -266,13 +275,42 @@ CASES = [
         {"old": {"outcome": FLAT}},
     ),
     Case(
-        "paid after the grace",
+        "paid after the grace, within ninety days",
         """
         contract | start      | end        | arr  | paid
         old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-01-01
         new      | 2024-01-01 | 2025-01-01 | 1200 | 2024-03-02 00:00
         """,
-        {"old": {"outcome": CHURNED}},
+        {"old": {"outcome": FLAT, "matured_at": datetime(2024, 3, 3)}},
+    ),
+    Case(
+        "paid on the last of the ninety days",
+        """
+        contract | start      | end        | arr  | paid
+        old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-01-01
+        new      | 2024-01-01 | 2025-01-01 | 1200 | 2024-03-31 23:59
+        """,
+        {"old": {"outcome": FLAT, "matured_at": datetime(2024, 4, 1), "booked_month": date(2024, 1, 1)}},
+    ),
+    Case(
+        "paid after the ninety days",
+        """
+        contract | start      | end        | arr  | paid
+        old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-01-01
+        new      | 2024-01-01 | 2025-01-01 | 1200 | 2024-04-01 00:00
+        """,
+        {"old": {"outcome": CHURNED, "matured_at": datetime(2024, 4, 1)}},
+        expansions=[],
+    ),
+    Case(
+        "pending while it may still be paid",
+        """
+        contract | start      | end        | arr  | paid
+        old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-01-01
+        new      | 2024-01-01 | 2025-01-01 | 1200 | never
+        """,
+        {"old": {"outcome": PENDING, "renewed": None, "follow_on_id": "new"}},
+        at="2024-03-31",
     ),
     Case(
         "unpaid, where the company does not ask",
@@ -292,7 +330,7 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1200 | never
         """,
         {"old": {"outcome": FLAT}},
-        has_payments=False,
+        payment="auto",
     ),
     Case(
         "no payment dates are given, yet payment is required",
@@ -302,8 +340,6 @@ CASES = [
         new      | 2024-01-01 | 2025-01-01 | 1200 | never
         """,
         {"old": {"outcome": CHURNED}},
-        payment="required",
-        has_payments=False,
     ),
     # -- several contracts at once --------------------------------------------------------------------------
     Case(
@@ -359,10 +395,38 @@ CASES = [
         whole    | 2024-01-01 | 2025-01-01 | 2500
         """,
         {
-            "autumn": {"outcome": FLAT, "amount_kept": 1000, "upsell": 0},
-            "winter": {"outcome": MORE, "amount_kept": 1000, "price_change": 200, "upsell": 300},
+            "autumn": {"outcome": FLAT, "rule": "overlap", "due_at": date(2023, 1, 1), "upsell": 0},
+            "winter": {"outcome": MORE, "amount_kept": 1000, "price_change": 100, "upsell": 1400},
         },
-        expansions=[("upsell", "winter", "2023-01-01", 1000), ("upsell", "whole", "2024-01-01", 300)],
+        expansions=[("upsell", "whole", "2024-01-01", 1400)],
+    ),
+    Case(
+        "of two contracts beside each other the one with the nearest end is renewed",
+        """
+        contract | start      | end        | arr  | seats
+        autumn   | 2022-11-15 | 2023-11-15 | 1000 | 10
+        winter   | 2023-01-01 | 2024-01-01 |  900 |  9
+        whole    | 2024-01-01 | 2025-01-01 | 2500 | 25
+        """,
+        {
+            "autumn": {"outcome": CHURNED, "follow_on_id": None},
+            "winter": {"outcome": MORE, "rule": "adjacent", "amount_kept": 900, "upsell": 1600},
+        },
+        expansions=[("upsell", "winter", "2023-01-01", 900), ("upsell", "whole", "2024-01-01", 1600)],
+    ),
+    Case(
+        "contracts whose ends are three days apart become one contract",
+        """
+        contract | start      | end        | arr  | seats
+        first    | 2023-01-01 | 2023-12-29 | 1000 | 10
+        second   | 2023-02-01 | 2024-01-01 |  500 |  5
+        whole    | 2024-01-01 | 2025-01-01 | 1500 | 15
+        """,
+        {
+            "first": {"outcome": FLAT, "follow_on_id": "whole", "amount_kept": 1000},
+            "second": {"outcome": FLAT, "follow_on_id": "whole", "amount_kept": 500},
+        },
+        expansions=[("upsell", "second", "2023-02-01", 500)],
     ),
     Case(
         "contracts of different ends become less",
@@ -373,8 +437,8 @@ CASES = [
         whole    | 2024-01-01 | 2025-01-01 | 1400
         """,
         {
-            "autumn": {"outcome": FLAT, "amount_kept": 1000},
-            "winter": {"outcome": LESS, "amount_kept": 400, "contraction": 600},
+            "autumn": {"outcome": FLAT, "rule": "overlap", "amount_kept": 1000},
+            "winter": {"outcome": MORE, "amount_kept": 1000, "price_change": 100, "upsell": 300, "contraction": 0},
         },
     ),
     Case(
@@ -633,11 +697,20 @@ CASES = [
         {"2024-01-01": {"renewed": 0, "matured_at": datetime(2023, 7, 10)}},
     ),
     Case(
-        "cancelled before it began it never ran",
+        "cancelled before it was signed it was another contract that was cancelled",
         """
         contract | start      | end        | arr  | cancelled
         old      | 2023-01-01 | 2024-01-01 | 1200 |
         new      | 2024-01-01 | 2025-01-01 | 1200 | 2023-12-20
+        """,
+        {"old": {"outcome": FLAT}, "new": {"outcome": CHURNED, "due_at": date(2025, 1, 1)}},
+    ),
+    Case(
+        "cancelled before it began it never ran",
+        """
+        contract | start      | end        | arr  | signed     | cancelled
+        old      | 2023-01-01 | 2024-01-01 | 1200 |            |
+        new      | 2024-01-01 | 2025-01-01 | 1200 | 2023-12-01 | 2023-12-20
         """,
         {"old": {"outcome": CHURNED}, "new": {}},
     ),
@@ -668,6 +741,16 @@ CASES = [
         new      | 2023-06-01 | 2024-06-01 | 1200 |
         """,
         {"old": {"outcome": FLAT, "amount_kept": 1200, "follow_on_id": "new"}},
+        expansions=[],
+    ),
+    Case(
+        "booked anew and smaller a few days before the cancellation",
+        """
+        contract | start      | end        | arr  | cancelled
+        old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-06-05
+        new      | 2023-06-01 | 2024-06-01 | 1000 |
+        """,
+        {"old": {"outcome": LESS, "rule": "grace", "due_at": date(2023, 6, 5), "amount_kept": 1000}},
     ),
     Case(
         "amended to the same end, then lost",
@@ -676,7 +759,7 @@ CASES = [
         old      | 2023-01-01 | 2024-01-01 | 1200 | 2023-06-01
         new      | 2023-06-01 | 2024-01-01 | 1200 |
         """,
-        {"old": {"outcome": FLAT}, "new": {"outcome": CHURNED}},
+        {"old": {}, "new": {"outcome": CHURNED}},
         {"2024-01-01": {"renewed": 0, "contracts": 1, "amount_due": 1200, "outcome": CHURNED}},
     ),
     Case(
@@ -691,7 +774,7 @@ CASES = [
     ),
     # -- mergers ------------------------------------------------------------------------------------------------
     Case(
-        "the parent takes the contract over",
+        "the account that it was merged into takes the contract over",
         """
         contract | account | start      | end        | arr
         child    | child   | 2023-01-01 | 2024-01-01 | 1000
@@ -699,21 +782,34 @@ CASES = [
         """,
         {"child": {"outcome": MORE, "follow_on_id": "parent", "amount_kept": 1000, "price_change": 100, "upsell": 300}},
         expansions=[("upsell", "parent", "2024-01-01", 300)],
-        parents={"child": "parent"},
+        mergers={"child": ("parent", "2023-12-01")},
     ),
     Case(
-        "the parent renews its own contract",
+        "the contracts of merged accounts that end on one day are renewed together",
         """
         contract | account | start      | end        | arr
         child    | child   | 2023-01-01 | 2024-01-01 | 1000
         parent   | parent  | 2023-01-01 | 2024-01-01 | 5000
         parent2  | parent  | 2024-01-01 | 2025-01-01 | 5000
         """,
-        {"child": {"outcome": CHURNED}, "parent": {"outcome": FLAT, "follow_on_id": "parent2"}},
-        parents={"child": "parent"},
+        {
+            "child": {"outcome": LESS, "follow_on_id": "parent2", "amount_kept": 833.33, "contraction": 166.67},
+            "parent": {"outcome": LESS, "follow_on_id": "parent2", "amount_kept": 4166.67, "contraction": 833.33},
+        },
+        mergers={"child": ("parent", "2023-12-01")},
     ),
     Case(
-        "the parent of another account takes nothing over",
+        "merged after the outcome is final it takes nothing over",
+        """
+        contract | account | start      | end        | arr
+        child    | child   | 2023-01-01 | 2024-01-01 | 1000
+        parent   | parent  | 2024-01-01 | 2025-01-01 | 1000
+        """,
+        {"child": {"outcome": CHURNED}},
+        mergers={"child": ("parent", "2024-03-02")},
+    ),
+    Case(
+        "another account takes nothing over",
         """
         contract | account | start      | end        | arr
         child    | child   | 2023-01-01 | 2024-01-01 | 1000
@@ -729,8 +825,11 @@ CASES = [
         south    | south   | 2023-01-01 | 2024-01-01 | 1000
         whole    | parent  | 2024-01-01 | 2025-01-01 | 1800
         """,
-        {"north": {"renewed": 1, "amount_kept": 1000}, "south": {"renewed": 1, "amount_kept": 800, "contraction": 200}},
-        parents={"north": "parent", "south": "parent"},
+        {
+            "north": {"renewed": 1, "amount_kept": 900, "contraction": 100},
+            "south": {"renewed": 1, "amount_kept": 900, "contraction": 100},
+        },
+        mergers={"north": ("parent", "2023-12-01"), "south": ("parent", "2023-12-01")},
     ),
     # -- pending --------------------------------------------------------------------------------------------------
     Case(
@@ -766,9 +865,9 @@ CASES = [
     Case(
         "not due on the day itself",
         """
-        contract | start      | end        | arr
-        today    | 2023-03-01 | 2024-03-01 | 1200
-        before   | 2023-02-28 | 2024-02-29 | 1200
+        contract | account | start      | end        | arr
+        today    | one     | 2023-03-01 | 2024-03-01 | 1200
+        before   | other   | 2023-02-28 | 2024-02-29 | 1200
         """,
         {"today": {}, "before": {"outcome": PENDING}},
         at="2024-03-01",
@@ -831,38 +930,40 @@ CONTRACTS = pa.schema(
         ("auto_renew", pa.bool_()),
     ]
 )
-ACCOUNTS = pa.schema([("account_id", pa.string()), ("parent_account_id", pa.string())])
+ACCOUNTS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("account_id", "parent_account_id", "merged_into_account_id")),
+        *((name, pa.timestamp("us")) for name in ("merged_at", "created_at")),
+    ]
+)
 
 
-LedgerKey = tuple[str, bool]
+LedgerKey = tuple[str, str]
 
 
 def ledger_key(case: Case) -> LedgerKey:
-    """Day of the case, and true if payment is required."""
-    return case.at, payment_required(Policy(renewal=Renewal(payment=case.payment)), case.has_payments)
+    """Day of the case, and when payment is asked."""
+    return case.at, case.payment
 
 
 @cache
 def build_ledger(key: LedgerKey) -> RenewalLedger:
-    """Ledger of all cases with the same day and payment rule, from the rows known on that day."""
+    """Ledger of all cases with the same day and payment rule."""
     cases = [case for case in CASES if ledger_key(case) == key]
-    at = date.fromisoformat(key[0])
-    contracts = known_rows("contracts", table([row for case in cases for row in rows_of(case)], CONTRACTS), at)
+    contracts = table([row for case in cases for row in rows_of(case)], CONTRACTS)
     rates = table([{"currency": c, "date": datetime.fromisoformat(d), "rate": r} for c, d, r in RATES])
-    parents = [
-        {"account_id": f"{case.name}: {child}", "parent_account_id": f"{case.name}: {parent}"}
+    accounts = [
+        {
+            "account_id": f"{case.name}: {account}",
+            "merged_into_account_id": f"{case.name}: {heir}",
+            "merged_at": datetime.fromisoformat(merged_at),
+            "created_at": datetime(2020, 1, 1),
+        }
         for case in cases
-        for child, parent in case.parents.items()
+        for account, (heir, merged_at) in case.mergers.items()
     ]
-    return RenewalLedger(
-        contracts,
-        at,
-        Policy(),
-        key[1],
-        rates,
-        table(parents, ACCOUNTS),
-        materialize=lambda expression: expression.cache(),
-    )
+    policy = Policy(renewal=Renewal(payment=key[1]))
+    return RenewalLedger(contracts, date.fromisoformat(key[0]), policy, rates, table(accounts, ACCOUNTS))
 
 
 @pytest.mark.parametrize(("reporting", "amounts"), [("USD", [None, 1200_00]), ("EUR", [1000_00, None])])
@@ -876,12 +977,9 @@ def test_without_rates_an_amount_in_another_currency_is_null(reporting, amounts)
         """,
         {},
     )
-    contracts = known_rows("contracts", table(rows_of(drawn), CONTRACTS), date(2025, 1, 1))
     policy = Policy(money=Money(reporting_currency=reporting))
-    due = {
-        row["contract_id"]: row["amount_due"]
-        for row in rows(RenewalLedger(contracts, date(2025, 1, 1), policy, False).entries)
-    }
+    ledger = RenewalLedger(table(rows_of(drawn), CONTRACTS), date(2025, 1, 1), policy)
+    due = {row["contract_id"]: row["amount_due"] for row in rows(ledger.entries)}
     assert [due["one currency: euro"], due["one currency: dollar"]] == amounts
 
 
@@ -983,10 +1081,48 @@ def test_amounts_of_every_row_add_up(case):
 
 
 def test_a_rebooking_before_the_cancellation_is_an_upsell_until_then():
-    """On 3 June nobody could know that the second contract would replace the first."""
-    events = expansions_of((AT, True))
-    event = next(e for e in events if e["account_id"].startswith("booked anew a few days"))
-    assert (event["kind"], event["amount"], event["voided_at"]) == ("upsell", 120_000, datetime(2023, 6, 5))
+    """On 3 June nobody could know that the second contract, smaller than the first, would replace it."""
+    events = expansions_of((AT, "required"))
+    event = next(e for e in events if e["account_id"].startswith("booked anew and smaller"))
+    assert (event["kind"], event["amount"], event["voided_at"]) == ("upsell", 100_000, datetime(2023, 6, 5))
+
+
+def test_a_parent_inherits_nothing():
+    """Only a merger moves contracts to another account; what the records call a parent does not."""
+    case = Case(
+        "parent",
+        """
+        contract | account | start      | end        | arr
+        child    | child   | 2023-01-01 | 2024-01-01 | 1000
+        parent   | parent  | 2024-01-01 | 2025-01-01 | 1000
+        """,
+        {},
+    )
+    accounts = table([{"account_id": "parent: child", "parent_account_id": "parent: parent"}], ACCOUNTS)
+    ledger = RenewalLedger(table(rows_of(case), CONTRACTS), date(2024, 6, 1), Policy(), accounts=accounts)
+    assert [(row["contract_id"], row["outcome"]) for row in rows(ledger.entries)] == [("parent: child", CHURNED)]
+
+
+@pytest.mark.parametrize(("paid", "outcome"), [(16, CHURNED), (15, FLAT)])
+def test_payment_is_asked_where_four_of_five_terms_of_the_year_were_paid(paid, outcome):
+    """Of the twenty terms that started in the year before the month of the new term, sixteen must carry a payment."""
+    terms = [
+        {"contract": "old", "account": "acme", "start": "2023-01-01", "end": "2024-01-01", "paid": "2023-01-01"},
+        {"contract": "new", "account": "acme", "start": "2024-01-01", "end": "2025-01-01", "paid": "never"},
+    ]
+    terms += [
+        {
+            "contract": f"c{n}",
+            "account": f"a{n}",
+            "start": f"2023-{n % 12 + 1:02}-10",
+            "end": "2025-01-01",
+            "paid": "" if n < paid - 1 else "never",
+        }
+        for n in range(19)
+    ]
+    contracts = table([contract("asked", term | {"arr": "1200"}) for term in terms], CONTRACTS)
+    entries = rows(RenewalLedger(contracts, date(2024, 6, 1), Policy()).entries)
+    assert {row["contract_id"]: row["outcome"] for row in entries} == {"asked: old": outcome}
 
 
 def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
@@ -1002,18 +1138,7 @@ def test_follow_on_of_a_running_contract_is_known_when_it_is_signed():
     )
     contracts = table(rows_of(case), CONTRACTS)
     for day, expected in ((date(2023, 10, 1), []), (date(2023, 10, 2), ["signed ahead: old"])):
-        result = rows(
-            RenewalLedger(known_rows("contracts", contracts, day), day, Policy(), has_payment_dates=False).follow_ons()
-        )
-        assert [row["contract_id"] for row in result] == expected
-
-
-@pytest.mark.parametrize(
-    ("payment", "has_payments", "required"),
-    [("auto", True, True), ("auto", False, False), ("required", False, True), ("ignored", True, False)],
-)
-def test_when_payment_is_required(payment, has_payments, required):
-    assert payment_required(Policy(renewal=Renewal(payment=payment)), has_payments) is required
+        assert [row["old_id"] for row in rows(RenewalLedger(contracts, day, Policy()).pairs)] == expected
 
 
 def test_ids_may_be_numbers_and_columns_may_be_empty():
@@ -1032,10 +1157,8 @@ def test_ids_may_be_numbers_and_columns_may_be_empty():
             }
         )
     )
-    parents = ibis.memtable(pa.table({"account_id": [7], "parent_account_id": pa.nulls(1)}))
-    result = rows(
-        RenewalLedger(contracts, date(2024, 6, 1), Policy(), has_payment_dates=False, accounts=parents).entries
-    )
+    accounts = ibis.memtable(pa.table({"account_id": [7], "merged_into_account_id": pa.nulls(1, pa.int64())}))
+    result = rows(RenewalLedger(contracts, date(2024, 6, 1), Policy(), accounts=accounts).entries)
     assert [(r["contract_id"], r["account_id"], r["product"], r["outcome"]) for r in result] == [(1, 7, "core", FLAT)]
 
 
@@ -1088,10 +1211,9 @@ def test_revenue_movements_by_month():
     """Contracts that ended in December 2025 are pending on 1 January 2026, and still count until decided."""
     case = Case("months", MONTHS, {})
     months = [date(2022 + n // 12, n % 12 + 1, 1) for n in range(48)]
-    contracts = known_rows("contracts", table(rows_of(case), CONTRACTS), date(2026, 1, 1))
-    moves = RenewalLedger(
-        contracts, date(2026, 1, 1), Policy(), True, materialize=lambda expression: expression.cache()
-    ).account_roll_forward(months)
+    policy = Policy(renewal=Renewal(payment="required"))
+    ledger = RenewalLedger(table(rows_of(case), CONTRACTS), date(2026, 1, 1), policy)
+    moves = ledger.account_roll_forward(months)
     result = {
         (row["account_id"].removeprefix("months: "), row["month"].isoformat(), movement, row[movement] / 100)
         for row in rows(moves)

@@ -1,0 +1,278 @@
+"""Laws of contracts on random companies (`tests.properties.contract_laws`), and the faults that they have found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from renewals.features.policy import Contracts, Policy, Renewal
+from renewals.features.revenue.ledger import RenewalLedger, _table_types, renewals
+from renewals.models.target import Outcomes
+from renewals.models.targets.renewal import outcome
+from tests.properties import contract_laws
+from tests.properties.contract_companies import (
+    ACCOUNT_COLUMNS,
+    CONTRACT_COLUMNS,
+    Company,
+    draw_company,
+)
+from tests.properties.contract_laws import AS_OF, LAWS, TOLD_ON, Law, Teller
+from tests.properties.contract_stories import Row, table, tell
+
+FEW, MANY = range(150), range(3000)
+COMPARED = ("entries", "account_months", "pairs", "expansions", "overlaps", "term_states", "term_outcomes")
+
+
+@cache
+def teller(seed: int) -> Teller:
+    return Teller(draw_company(seed))
+
+
+def breaches(law: Law, tellers: Any) -> list[str]:
+    """Companies that break a law, with the first breach of each."""
+    found = []
+    for number, told in tellers:
+        breach = next(law(told.company, told), None)
+        if breach is not None:
+            found.append(f"company {number}: {breach}")
+    return found
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_law(law) -> None:
+    assert breaches(law, ((seed, teller(seed)) for seed in FEW)) == []
+
+
+BROKEN: dict[str, str] = {
+    "a_customer_without_contracts_is_lost": "a contract in another account that followed the same old one hides a loss",
+    "a_lost_customer_has_a_lost_contract": "a customer lost from a pause is told months later than the ledger has it",
+    "final_labels_stay": "a renewal paid after it lapsed takes the label of what it would have continued with it",
+    "lost_money_has_a_loss": "a pause that became known later brings a contract back that was already lost",
+    "rates_by_count_and_by_revenue_agree": "a renewal cancelled before it was paid becomes final, and then lapses",
+}
+"""Laws that some of many companies break, with the fault; each has a small case below."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "law",
+    [
+        pytest.param(
+            law,
+            id=law.__name__,
+            marks=pytest.mark.xfail(strict=True, reason=BROKEN[law.__name__]) if law.__name__ in BROKEN else (),
+        )
+        for law in LAWS
+    ],
+)
+def test_law_of_many_companies(law) -> None:
+    assert breaches(law, ((seed, Teller(draw_company(seed))) for seed in MANY)) == []
+
+
+# -- the laws speak of the project's tables ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [2, 11, 46, 60, 146, 1013])
+def test_the_story_is_that_of_the_ledger(seed) -> None:
+    """What the laws read is what `RenewalLedger` tells from the tables."""
+    company, day = draw_company(seed), date(2024, 7, 31)
+    policy = Policy(contracts=Contracts(renamed_products=company.renamed_products))
+    contracts, accounts, rates = (table(company.tables[name]) for name in ("contracts", "accounts", "rates"))
+    assert contracts is not None
+    ledger = RenewalLedger(contracts, TOLD_ON, policy, rates, accounts, day)
+    story = tell(company, TOLD_ON, day)
+    for name in COMPARED:
+        rows, told = getattr(ledger, name).to_pyarrow().to_pylist(), story.rows(name)
+        assert contract_laws.difference(map(contract_laws.frozen, told), map(contract_laws.frozen, rows)) == []
+        assert len(rows) == len(told)
+
+
+@cache
+def tables_of_all(told_on: date) -> dict[str, Any]:
+    """The ledger's tables of all companies, as one company with many accounts."""
+    types = _table_types({"account_id": pa.string(), "contract_id": pa.string()})
+    rows: dict[str, list[Row]] = defaultdict(list)
+    terms = 0
+    for seed in FEW:
+        story = teller(seed)(teller(seed).company, told_on)
+        for name in ("entries", "term_states", "term_outcomes"):
+            rows[name] += [row | {"term": row["term"] + terms} if "term" in row else row for row in story.rows(name)]
+        terms += sum(len(family.settlement.terms) for family in story.families)
+    return {name: ibis.memtable(pa.Table.from_pylist(rows[name], schema=types[name])) for name in rows}
+
+
+def label_rows(told_on: date) -> dict[tuple[Any, ...], tuple[int | None, datetime | None]]:
+    """Labels of `models.targets.renewal`, by account, day and end of the renewal."""
+    tables = tables_of_all(told_on)
+    keys = [
+        {"account_id": account, "as_of": as_of, "renewal_date": end}
+        for seed in FEW
+        for as_of in AS_OF
+        if as_of <= told_on
+        for account, end in contract_laws.observed_terms(teller(seed)(teller(seed).company, told_on), as_of)
+    ]
+    schema = ibis.schema({"account_id": "string", "as_of": "date", "renewal_date": "date"})
+    found = {}
+    # One renewal of an account is observed on a day: further ones are asked for in further tables.
+    rest, nth = keys, 0
+    while rest:
+        seen: dict[tuple[Any, Any], Row] = {}
+        later = []
+        for key in rest:
+            if seen.setdefault((key["account_id"], key["as_of"]), key) is not key:
+                later.append(key)
+        spine = ibis.memtable(list(seen.values()), schema=schema)
+        outcomes = Outcomes(told_on, tables["term_states"], tables["term_outcomes"], ibis.memtable([{"x": 1}]))
+        for row in outcome(spine, outcomes).to_pyarrow().to_pylist():
+            end = seen[row["account_id"], row["as_of"]]["renewal_date"]
+            found[row["account_id"], row["as_of"], end] = row["label"], row["matured_at"]
+        rest, nth = later, nth + 1
+    return found
+
+
+def test_labels_of_the_target() -> None:
+    """The labels that the laws read are those of the target `renewal`; once final they stay."""
+    now, then = label_rows(TOLD_ON), label_rows(date(2024, 7, 31))
+    expected = {
+        (account, as_of, end): label
+        for seed in FEW
+        for as_of in AS_OF
+        for (account, end), label in contract_laws.labels(teller(seed)(teller(seed).company), as_of).items()
+    }
+    assert {key: label[0] for key, label in now.items()} == {key: label[0] for key, label in expected.items()}
+    final = {key: label for key, label in then.items() if label[0] is not None}
+    assert len(final) > 500
+    assert {key: now[key] for key in final} == final
+
+
+def test_rates_of_renewals() -> None:
+    """In each month the contracts of the renewals that came due are those kept and those lost, and so is their ARR."""
+    entries = tables_of_all(TOLD_ON)["entries"]
+    sets = renewals(entries).filter(ibis._.renewed.notnull()).to_pyarrow().to_pylist()
+    lost: dict[tuple[Any, ...], int] = defaultdict(int)
+    for row in entries.to_pyarrow().to_pylist():
+        if row["renewed"] == 0:
+            lost[row["account_id"], row["end_date"], row["set_known_at"]] += row["amount_due"] or 0
+    assert len(sets) > 300
+    for row in sets:
+        gone = lost[row["account_id"], row["end_date"], row["known_at"]]
+        assert row["amount_renewed"] + gone == row["amount_due"], row
+        given_up = row["amount_renewed"] - row["amount_kept"]
+        assert 0 <= given_up == row["contraction"] - min(0, row["price_change"]) or row["price_change"] > 0, row
+        assert row["renewed"] or row["amount_renewed"] == row["amount_kept"] == 0, row
+        assert row["booked_month"] >= row["due_at"].replace(day=1), row
+
+
+# -- the faults in small ----------------------------------------------------------------------------------------------
+
+
+def company(*contracts: Row, accounts: tuple[str, ...] = ("acme",)) -> Company:
+    """A company with these contracts; what a contract leaves out is null, and it was signed on the day it starts."""
+    defaults = dict.fromkeys(CONTRACT_COLUMNS) | {"account_id": accounts[0], "arr": 1200.0}
+    rows = [defaults | {"signed_at": row["start_date"]} | row for row in contracts]
+    created = {"created_at": datetime(2020, 1, 1)}
+    known = [dict.fromkeys(ACCOUNT_COLUMNS) | {"account_id": account} | created for account in accounts]
+    return Company({"contracts": rows, "accounts": known, "rates": []}, frozenset())
+
+
+def term(contract_id: str, start: str, end: str, **more: Any) -> Row:
+    """A contract; days are written as text."""
+    days = {"start_date": start, "end_date": end} | {k: v for k, v in more.items() if k.endswith(("_at", "_from"))}
+    return {"contract_id": contract_id} | more | {name: datetime.fromisoformat(day) for name, day in days.items()}
+
+
+def keeps(law: Law, broken: Company) -> bool:
+    return list(law(broken, Teller(broken))) == []
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["a_customer_without_contracts_is_lost"])
+def test_a_customer_is_lost_although_another_account_goes_on() -> None:
+    """One contract becomes two, in two accounts that are not merged, and one of the two is lost."""
+    split = company(
+        term("old", "2023-01-01", "2024-01-01"),
+        term("one", "2024-01-01", "2025-01-01", replaces_contract_id="old"),
+        term("two", "2024-01-01", "2025-01-01", replaces_contract_id="old", account_id="other"),
+        term("one25", "2025-01-01", "2026-01-01", replaces_contract_id="one"),
+        accounts=("acme", "other"),
+    )
+    assert keeps(contract_laws.a_customer_without_contracts_is_lost, split)
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["a_lost_customer_has_a_lost_contract"])
+def test_a_customer_lost_in_a_pause_is_lost_in_the_month_in_which_the_ledger_has_it() -> None:
+    """While a contract is paused, papers say that it ended before the pause."""
+    paused = company(
+        term("c", "2025-04-01", "2026-04-01", recorded_at="2025-04-01"),
+        term("c", "2025-04-01", "2025-10-01", recorded_at="2026-03-02"),
+        term("pause", "2025-12-01", "2026-03-31", kind="pause", arr=0.0),
+    )
+    assert keeps(contract_laws.a_lost_customer_has_a_lost_contract, paused)
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["lost_money_has_a_loss"])
+def test_a_lost_contract_does_not_come_back_with_a_pause() -> None:
+    """A pause that began within the grace, and became known only after the contract was lost for good."""
+    lost = company(
+        term("c", "2024-03-21", "2025-03-21"),
+        term("pause", "2025-05-01", "2025-07-01", kind="pause", arr=0.0, signed_at="2025-06-01"),
+    )
+    assert sum(row["churn"] for row in tell(lost, TOLD_ON).months) == 120_000
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["final_labels_stay"])
+def test_a_label_stays_when_a_lapsed_renewal_is_paid() -> None:
+    """A label that was final when the renewal lapsed must not become that of the term that was paid in the end."""
+    paid_late = company(
+        term("old", "2023-01-01", "2024-01-01"),
+        term("new", "2024-01-01", "2025-01-01", paid_at="2024-08-15"),
+        term("next", "2025-01-01", "2026-01-01", paid_at="2025-01-01"),
+    )
+    required = Policy(renewal=Renewal(payment="required"))
+    then, now = (tell(paid_late, day, policy=required) for day in (date(2024, 7, 31), TOLD_ON))
+    observed = date(2024, 2, 29)
+    assert contract_laws.labels(then, observed)["acme", date(2025, 1, 1)][0] == 0
+    assert contract_laws.labels(now, observed) == contract_laws.labels(then, observed)
+
+
+@pytest.mark.xfail(strict=True, reason=BROKEN["rates_by_count_and_by_revenue_agree"])
+def test_a_renewal_that_was_never_paid_is_not_lost_beside_what_it_followed() -> None:
+    """Cancelled a day after its start and never paid: one contract was lost, not two."""
+    refunded = company(
+        term("old", "2023-01-01", "2024-01-01"),
+        term("new", "2024-01-01", "2025-01-01", cancelled_at="2024-01-02"),
+    )
+    story = tell(refunded, TOLD_ON, policy=Policy(renewal=Renewal(payment="required")))
+    assert [row["contract_id"] for row in story.entries] == ["old"]
+
+
+@pytest.mark.xfail(strict=True, reason="entries show plan, currency and seller of the newest version, also if final")
+def test_a_final_entry_keeps_its_plan() -> None:
+    """A rate by plan of a final month must not change when another plan is recorded later."""
+    renamed = company(
+        term("c", "2023-01-01", "2024-01-01", plan="basic", recorded_at="2023-01-01"),
+        term("c", "2023-01-01", "2024-01-01", plan="pro", recorded_at="2025-03-01"),
+    )
+    plans = [[row["plan"] for row in tell(renamed, day).entries] for day in (date(2024, 7, 31), TOLD_ON)]
+    assert plans == [["basic"], ["basic"]]
+
+
+@pytest.mark.xfail(strict=True, reason="of equal follow-ons in two accounts the id decides which one is the up-sell")
+def test_an_upsell_does_not_depend_on_ids() -> None:
+    """One contract becomes two equal and together larger ones, of which one is another account's."""
+
+    def upsold(one: str, two: str) -> list[str]:
+        split = company(
+            term("old", "2023-01-01", "2024-01-01"),
+            term(one, "2024-01-01", "2025-01-01", replaces_contract_id="old", arr=1000.0),
+            term(two, "2024-01-01", "2025-01-01", replaces_contract_id="old", arr=1000.0, account_id="other"),
+            accounts=("acme", "other"),
+        )
+        return [row["account_id"] for row in tell(split, TOLD_ON).rows("expansions")]
+
+    assert upsold("c1", "c2") == upsold("c2", "c1")
