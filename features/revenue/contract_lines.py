@@ -155,7 +155,7 @@ def _version(row: Mapping[str, Any], policy: Policy) -> Version:
     """The version that a row describes; the days on which later facts became known are kept apart."""
     contracts = policy.contracts
     days = {name: _day(row[name]) for name in INSTANTS}
-    start = days["start_date"]
+    start = day_number(row["start_date"])
     means_end = contracts.cancelled_means == "end"
     if _is_before_contract(days):
         days["cancelled_at"] = None
