@@ -15,6 +15,7 @@ from ibis import _
 
 from renewals.features.family import KEY, quantize
 from renewals.features.point_in_time import (
+    date_of,
     day_number,
     day_of,
     days_ago,
@@ -49,8 +50,9 @@ def candidate_observations(rows: ir.Table, dates: Iterable[date]) -> ir.Table:
 def running_terms(term_states: ir.Table, spine: ir.Table) -> ir.Table:
     """Terms known at each observation, and whether they run: one row per (account_id, as_of, term).
 
-    Adds `due_in` (days to the end of the term, or of its ramp), `began_ago` (days since the start), `has_started`,
-    `stopped` (cancelled) and `running`. A term that was replaced by what continues it is no longer running; otherwise
+    Adds `due_in` (days to the end of the term, or of its ramp), `decides_in` (days to its decision: where it renews by
+    itself, its notice period comes off, R12), `began_ago` (days since the start), `has_started`, `stopped` (cancelled)
+    and `running`. A term that was replaced by what continues it is no longer running; otherwise
     its revenue would count twice.
     """
     known = states_as_of(term_states, spine)
@@ -60,6 +62,8 @@ def running_terms(term_states: ir.Table, spine: ir.Table) -> ir.Table:
         has_started=has_passed(known, known.start_date),
         stopped=known.cancelled_at.notnull(),
     )
+    notice = known.auto_renew.fill_null(True).ifelse(known.notice_days.fill_null(0), 0)
+    known = known.mutate(decides_in=known.due_in - notice)
     has_ended = has_passed(known, known.end_date).fill_null(False)
     is_replaced = has_passed(known, known.replaced_at).fill_null(False)
     return known.mutate(running=known.has_started & ~has_ended & ~known.stopped & ~is_replaced)
@@ -93,7 +97,9 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
     """Accounts with a running contract whose main renewal is within the horizon: one row per (account_id, as_of).
 
     `known_terms` is `terms(...)` over every candidate. A renewal is the set of terms that end on one day; the main one
-    has the largest ARR (ties: the earlier end). Rolling contracts are no renewal (R15).
+    has the largest ARR (ties: the earlier end). Rolling contracts are no renewal (R15). `days_to_decision` and
+    `decision_date` are those of the first of its terms to be decided, `notice_given` is true if the customer gave
+    notice of all of them (R12).
     """
     running = known_terms.filter(_.running)
     sets = (
@@ -107,6 +113,8 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
             term_start=_.start_date.min(),
             term_age=_.began_ago.max(),
             renewal_signed=_.signed_ahead.any(),
+            days_to_decision=_.decides_in.min(),
+            notice_given=_.notice_given.notnull().all(),
         )
     )
     order = ibis.window(group_by=KEY, order_by=[ibis.desc("arr_due"), "end_day"])
@@ -116,6 +124,7 @@ def observations(known_terms: ir.Table, spine: ir.Table, policy: Policy) -> ir.T
     rows = main.join(totals, KEY).join(firsts, KEY).join(spine.select(*KEY, "day"), KEY)
     rows = rows.filter(_.days_to_renewal <= policy.renewal.horizon_days)
     return rows.mutate(
+        decision_date=date_of(rows.day + rows.days_to_decision),
         currency=ibis.literal(policy.money.reporting_currency),
         size_band=size_band(_.arr, policy),
         stage=journey_stage(rows, policy),

@@ -55,7 +55,7 @@ def prescribe_playbooks(
 ) -> pd.DataFrame:
     """Prescribe up to three playbooks for each account and compute their value; one row per row of `accounts`.
 
-    `accounts` has stage, size_band, arr, days_to_renewal and renewal_signed; `probabilities` a column per target,
+    `accounts` has stage, size_band, arr, days_to_renewal (and days_to_decision, R12) and renewal_signed; `probabilities` a column per target,
     missing where the account is not scored; `reasons` the themes, contributions and actionable flags of the reasons.
     All have the same index. An expansion playbook requires an expansion probability of at least
     `expansion_threshold`.
@@ -78,7 +78,8 @@ def prescribe_playbooks(
         add_log_odds(renewal[:, None], effect[slots] * actionable_share(contributions, actionable)[:, None])
         - renewal[:, None]
     )
-    in_time = (accounts["days_to_renewal"] > available.decided_days).to_numpy(bool)[:, None]
+    days_left = accounts.get("days_to_decision", accounts["days_to_renewal"])
+    in_time = (days_left > available.decided_days).to_numpy(bool)[:, None]
     gains = np.where(
         np.isnan(probability_gain), np.nan, np.where(in_time & (slots != NO_PLAY), arr[:, None] * probability_gain, 0.0)
     )

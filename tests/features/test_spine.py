@@ -201,3 +201,20 @@ def test_ids_may_be_integers():
 def test_month_starts_between_two_days():
     assert month_starts(date(2025, 11, 2), date(2026, 2, 1)) == [date(2025, 12, 1), date(2026, 1, 1), date(2026, 2, 1)]
     assert month_starts(date(2026, 1, 1), date(2026, 1, 31)) == [date(2026, 1, 1)]
+
+
+def test_the_decision_falls_before_the_end_where_a_contract_renews_by_itself(company):
+    """R12: the notice period comes off, and of several contracts the first to be decided counts."""
+    contracts = """
+        account_id | contract_id | product | start_date | end_date   | arr  | auto_renew | notice_days | notice_given_at
+        acme       | 1           | core    | 2025-06-01 | 2026-06-01 | 1000 | yes        | 60          |
+        acme       | 2           | extra   | 2025-06-01 | 2026-06-01 | 1000 | yes        | 90          | 2026-02-01
+        quiet      | 3           | core    | 2025-06-01 | 2026-06-01 | 1000 | no         | 90          | 2026-02-28
+        third      | 4           | core    | 2025-06-01 | 2026-06-01 | 1000 |            |             | 2026-03-01
+    """
+    observed = company(contracts=contracts)("spine", "days_to_decision", "decision_date", "notice_given")
+    assert observed == {
+        "acme": [2, date(2026, 3, 3), False],
+        "quiet": [92, date(2026, 6, 1), True],
+        "third": [92, date(2026, 6, 1), False],
+    }
