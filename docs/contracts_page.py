@@ -163,15 +163,15 @@ def tell(case: Case) -> Told:
 def case_answer(case: Case) -> dict[str, Any]:
     """What is told of a case, in the form of `tests/golden/contracts_answers.yaml`: amounts in units of currency."""
     if case["name"] not in _ANSWERS:
-        _ANSWERS[case["name"]] = _make_answer(case)
+        _ANSWERS[case["name"]] = answer_of(case, tell(case))
     return _ANSWERS[case["name"]]
 
 
 _ANSWERS: dict[str, dict[str, Any]] = {}
 
 
-def _make_answer(case: Case) -> dict[str, Any]:
-    told = tell(case)
+def answer_of(case: Case, told: Told) -> dict[str, Any]:
+    """Answer of a case from what is told of it."""
     return {
         "name": case["name"],
         "ledger": [ledger_entry(row) for row in told.entries],

@@ -302,14 +302,16 @@ def labels_are_outcomes(company: Company, teller: Teller) -> Iterator[str]:
 # -- nothing else matters ---------------------------------------------------------------------------------------------
 
 IDS = {"contract_id": "contracts", "follow_on_id": "contracts", "old_id": "contracts", "new_id": "contracts"}
+OF_ONE_OF_SEVERAL = {"entries": ("follow_on_id", "rule"), "expansions": ("contract_id", "sold_by", "signed_at")}
+"""Columns that tell of one of several equal contracts."""
 TABLES = ("entries", "account_months", "pairs", "expansions", "overlaps")
 
 
 def ids_and_order_do_not_matter(company: Company, teller: Teller) -> Iterator[str]:
     """Other ids and another order of the rows change nothing but the ids.
 
-    Of several equal follow-ons an entry or an expansion names any one; `pairs` has all of them. Where equal contracts
-    stand in two accounts, an expansion may be told of either.
+    Of several follow-ons of the same dates, size and price an entry or an expansion names any one; `pairs` has all of
+    them with their rules. Where such contracts stand in two accounts, an expansion may be told of either.
     """
     other, maps = relabel(company, 7)
     columns = dict.fromkeys(IDS, maps.contracts) | {"account_id": maps.accounts}
@@ -317,9 +319,7 @@ def ids_and_order_do_not_matter(company: Company, teller: Teller) -> Iterator[st
     for name in TABLES:
         if name == "expansions" and has_equal_contracts_of_two_accounts(company):
             continue
-        ambiguous = {"entries": {"follow_on_id": None}, "expansions": {"contract_id": None, "sold_by": None}}.get(
-            name, {}
-        )
+        ambiguous = dict.fromkeys(OF_ONE_OF_SEVERAL.get(name, ()))
         rows = [
             frozen({c: columns[c].get(v, v) if c in columns else v for c, v in row.items()} | ambiguous)
             for row in story.rows(name)
@@ -332,11 +332,11 @@ def ids_and_order_do_not_matter(company: Company, teller: Teller) -> Iterator[st
 
 
 def has_equal_contracts_of_two_accounts(company: Company) -> bool:
-    """True if two contracts are told apart by nothing but their id, account and seller."""
+    """True if two contracts of two accounts have the same dates, size and price."""
+    columns = ("product", "plan", "start_date", "end_date", "arr", "currency", "seats")
     accounts = defaultdict(set)
     for row in company.tables["contracts"]:
-        content = {name: value for name, value in row.items() if name not in ("contract_id", "account_id", "sold_by")}
-        accounts[frozen(content)].add(row["account_id"])
+        accounts[tuple(row[name] for name in columns)].add(row["account_id"])
     return any(len(found) > 1 for found in accounts.values())
 
 
