@@ -55,6 +55,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from math import floor
 from types import SimpleNamespace
 
 FAR = date(9000, 1, 1)  # stands for "no end"
@@ -116,7 +117,10 @@ class Contract:
     def __init__(self, uid, versions, account):
         self.uid, self.versions, self.account = uid, versions, account  # the account after mergers
         self.first, self.newest = versions[0], versions[-1]
-        self.id, self.start, self.product = self.newest.id, self.newest.start, self.newest.product
+        self.id, self.product, self.start = self.newest.id, self.newest.product, self.first.start
+        for v in versions[1:]:
+            if v.known < self.start:  # page 3: once it has begun, its start stays
+                self.start = v.start
         self.known = self.first.known
         self.free = all(v.arr == 0 for v in versions)
         self.role = "contract"  # contract | trial | pause | one_off
@@ -314,10 +318,12 @@ class World:
                 c.role = "one_off"
         paid = [c for c in out.values() if c.role == "contract" and not c.free]
         for c in out.values():
-            if c.role == "contract" and c.free:
-                before = any(same_product(o, c) and o.start < c.start for o in paid)
-                short = c.newest.end - c.start <= days(90)
-                if c.newest.kind in ("trial", "pilot") or (short and not before):
+            if c.role == "contract" and c.free:  # judged by what was known on the day on which it became known
+                when = c.known + days(1)
+                mine = [o for o in paid if o.product == c.product and o.start < c.start and o.known < when]
+                before = any(self.heir(o.first.account, when) == self.heir(c.first.account, when) for o in mine)
+                short = c.first.end - c.start <= days(90)
+                if c.first.kind in ("trial", "pilot") or (short and not before):
                     c.role = "trial"
         return out
 
@@ -336,13 +342,17 @@ class World:
         first, by = month_of(c.start), month_of(t)
         if by not in self._terms_by:
             there = self.contracts_at(self.versions, by).values()
-            terms = [x for x in there if x.role == "contract" and not x.free]
-            self._terms_by[by] = sorted(terms, key=lambda x: (x.start, str(x.id)))
+            found = {}  # rows of one account and product with the same dates are one term
+            for x in there:
+                if x.role == "contract" and not x.free:
+                    paid = x.newest.paid is not None and x.newest.paid < by
+                    key = (x.start, x.first.end, x.first.account, x.product)
+                    found[key] = SimpleNamespace(start=x.start, paid=paid or (key in found and found[key].paid))
+            self._terms_by[by] = sorted(found.values(), key=lambda x: (x.start, x.paid))
         earlier = [x for x in self._terms_by[by] if x.start < first]
         year = [x for x in earlier if x.start >= year_before(first)]
         asked = year if len(year) >= 20 else earlier[-20:]
-        paid = [x for x in asked if x.newest.paid is not None and x.newest.paid < by]
-        return bool(asked) and len(paid) * 100 >= 80 * len(asked)
+        return len(asked) >= 5 and sum(x.paid for x in asked) * 100 >= 80 * len(asked)
 
     def rate(self, currency, day, t):
         if currency == self.rules.reporting_currency:
@@ -358,7 +368,7 @@ class World:
         return known[0][1] if known else 1.0
 
     def cents(self, arr, currency, day, t):
-        return round(arr * self.rate(currency, day, t) * 100)
+        return floor(arr * self.rate(currency, day, t) * 100 + 0.5)  # half a cent is a cent
 
     def final_on(self, month):
         return next_month(month) + days(self.rules.after_days)
@@ -381,6 +391,7 @@ class Family:
         self.two = set()  # ... and what it found to be two: (key of the old term, contract)
         self.lapsed = {}  # follow-ons that were not paid in time -> keys of what they followed
         self.late = set()  # contracts known too late to follow
+        self.followed_from = {}  # key of a term -> the first day on which it was known that another contract follows
 
     def look(self, t):
         """The family as known before t, given what it was before."""
@@ -396,11 +407,13 @@ class Family:
                 for free in (False, True):  # page 11: of a paid contract if it can, else of a free one
                     for name in NAMES[:-1]:
                         self.join_by(name, free)
-                    self.judge_overlaps(free)
+                self.judge_overlaps()  # only what follows nothing by the other rules
                 self.judged |= {c.uid for c in self.contracts.values() if max(c.start, c.known) < t}
                 self.find_late()
             if before == (len(self.pairs), len(self.late), len(self.lapsed)):
                 break
+        olds = {p.old for p in self.pairs if p.rule != "in_place"}
+        self.followed_from = {key: self.followed_from.get(key, t) for key in olds}
         for term in terms:
             entry = self.entry(term)
             if entry is not None and entry["outcome"] != "pending":
@@ -422,6 +435,12 @@ class Family:
                 continue
             if stop <= min(v.known, term.end) < v.end:
                 continue  # cancelled before the new end was known
+            if v.end > term.end and v.known >= self.followed_from.get(term.key, FAR):
+                continue  # page 10: another contract follows already
+            if v.end > add(term.end, self.after) and v.known > add(term.end, self.after):
+                term.stop = term.end  # known after the grace, and the old end was never due: nothing was paid until then
+                terms.append(Term(c, term.k + 1, v.known, v.end, revenue_from=v.known))
+                continue
             half = (term.end - term.start) / 2
             if v.known <= term.start or v.end <= term.end or v.end - term.end < half:
                 term.end = v.end  # not begun, moved nearer, or an extension: the due day moves with it
@@ -449,6 +468,12 @@ class Family:
     def follow_ons(self, term):
         return [self.terms[p.new] for p in self.pairs if p.old == term.key and p.new in self.terms]
 
+    def main_follow_on(self, term):
+        """Page 24: the largest of several, those of the same dates together, and of these the earliest."""
+        news = sorted(self.follow_ons(term), key=lambda new: (new.start, new.end, str(new.key)))
+        money = [sum(self.sizes([x], x.start)[1] for x in news if same_dates(x, new)) for new in news]
+        return news[money.index(max(money))]
+
     def ended(self, term):
         """The end of a term, or of the pauses that it ends in or shortly before (page 25)."""
         end, again = term.stop, True
@@ -459,7 +484,7 @@ class Family:
                 if p.role != "pause" or not same_product(p, term.contract) or p.start < term.start:
                     continue
                 stop = self.world.stop_of(p.newest, self.t)
-                near = p.start <= end or (p.start <= add(end, self.after) and not any(s < p.start for s in starts))
+                near = p.start <= add(end, self.after) and not any(s < p.start for s in starts)
                 if near and p.start < stop and stop > end:
                     end, again = stop, True
         return end
@@ -524,12 +549,21 @@ class Family:
                 near = self.fits(name, old, new)
                 in_time = new.contract.known <= max(add(self.ended(old), self.after), old.contract.known)
                 if near is not None and in_time:
-                    found.append((near, new.contract.known, str(new.key), str(old.key), old, new))
-        for *_, old, new in sorted(found, key=lambda f: f[:4]):
+                    first = (near, self.ended(old), new.contract.known)
+                    found.append((first, str(new.key), str(old.key), old, new))
+        for *_, old, new in sorted(found, key=lambda f: f[:3]):
             if self.may_join(name, old, new):
-                self.pairs.append(self.make_pair(name, old, new))
+                pair = self.make_pair(name, old, new)
+                self.pairs.append(pair)
+                if pair.kind == "renewal" and not pair.replaced:  # with what has the same dates: one contract
+                    for twin in self.olds(free):
+                        alike = same_product(twin.contract, old.contract) and same_dates(twin, old)
+                        alike = alike and twin.stop == old.stop
+                        if alike and name in NAMES[:3] and not self.pairs_from(twin) and new.start > twin.start:
+                            self.pairs.append(self.make_pair(name, twin, new))
 
     def may_join(self, name, old, new):
+        """Whether nothing stands against it in what is joined already."""
         out, into = [p for p in self.pairs if p.old == old.key], [p for p in self.pairs if p.new == new.key]
         if any(p.new == new.key for p in out):
             return False
@@ -537,12 +571,13 @@ class Family:
             return True
         if name == "replaces":  # several that replace one on the same day
             return not into and all(p.rule == name and self.terms[p.new].start == new.start for p in out)
+        if name == "adjacent" and any(p.kind != "renewal" or p.replaced for p in out):
+            return False  # page 18: what was amended, or replaced early, has its follow-on
         if name == "adjacent":  # page 15: all with all
             return all(p.rule == name for p in out) or all(p.rule == name for p in into)
         if name == "grace" and all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
-            same_end = all(self.terms[p.old].stop == old.stop for p in into)
-            same_dates = all((self.terms[p.new].start, self.terms[p.new].end) == (new.start, new.end) for p in out)
-            return same_end and same_dates
+            one_end = all(self.ended(self.terms[p.old]) == self.ended(old) for p in into)
+            return one_end and all(same_dates(self.terms[p.new], new) for p in out)
         return False
 
     def before(self, old, end, most):
@@ -577,8 +612,7 @@ class Family:
         if (old.key, n.uid) in self.two and old.stop == old.end:
             return None  # page 17
         most = 3 if name == "adjacent" else self.rules.before_days
-        length_end = old.stop if old.end == FAR else old.end
-        if new.start < ended and new.start < old.stop - self.before(old, length_end, most):
+        if new.start < ended and new.start < old.stop - self.before(old, old.end, most):
             return None
         return (gap,) if name == "grace" or gap <= days(3) else None
 
@@ -592,34 +626,49 @@ class Family:
             return Pair(old.key, new.key, name, "ramp")
         then = [v.end for v in old.contract.versions if v.known < new.contract.known]
         planned = (then or [old.contract.first.end])[-1]
+        planned = old.stop if planned == FAR else planned  # page 18: an open one ends when it is cancelled
         if new.end <= planned:
             return Pair(old.key, new.key, name, "amendment")
         early = new.start < planned - self.before(old, planned, self.rules.before_days)
         return Pair(old.key, new.key, name, "renewal", early and name not in ("adjacent", "grace"))
 
-    def judge_overlaps(self, free):
+    def judge_overlaps(self):
         """Page 17: once, when the new contract is known and has started."""
-        waiting = [n for n in self.news(free) if n.contract.uid not in self.judged]
+        waiting = [n for n in self.news(True) if n.contract.uid not in self.judged]
         waiting = [n for n in waiting if max(n.start, n.contract.known) < self.t]
         for new in sorted(waiting, key=lambda n: (max(n.start, n.contract.known), str(n.key))):
             if any(p.new == new.key for p in self.pairs):
                 continue
-            there = [old for old in self.olds(free) if same_product(old.contract, new.contract)]
+            day = max(new.start, new.contract.known)
+            olds = self.olds(True) + ([] if new.contract.free else self.olds(False))
+            there = [old for old in olds if same_product(old.contract, new.contract)]
             there = [old for old in there if old.start < new.start < old.stop]
-            there = [old for old in there if not any(p.old == old.key for p in self.pairs)]
-            versions = [term.contract.on(new.start) for term in [new, *there]]
-            if any(v.seats is None for v in versions):
-                sizes = [v.arr * self.world.rate(v.currency, new.start, self.t) for v in versions]
-            else:
-                sizes = [v.seats for v in versions]
-            room, default = sizes[0], self.rules.overlap == "default"
-            for size, old in sorted(zip(sizes[1:], there, strict=True), key=lambda x: (-x[0], str(x[1].key))):
-                room -= size
-                if self.rules.overlap == "two" or (default and (room < 0 or new.end <= old.end)):
-                    room = float("-inf")
-                    self.two.add((old.key, new.contract.uid))
-                else:
+            there = [old for old in there if all(same_dates(self.terms[p.new], new) for p in self.pairs_from(old))]
+            bought = [x for x in self.terms.values() if same_dates(x, new) and same_product(x.contract, new.contract)]
+            taken, groups = [], {}  # contracts of the same dates are one
+            for old in there:
+                groups.setdefault((old.start, old.end), []).append(old)
+            for _, group in sorted(groups.items(), key=lambda g: (-self.sizes(g[1], day)[1], g[0])):
+                both = [self.sizes(terms, day) for terms in (bought, [*taken, *group])]
+                by = 1 if None in (both[0][0], both[1][0]) else 0
+                fits = new.end > group[0].end and both[0][by] >= both[1][by]
+                if self.rules.overlap == "replace" or (self.rules.overlap == "default" and fits):
+                    taken += group
+            for old in there:
+                if old in taken:
                     self.pairs.append(self.make_pair("overlap", old, new))
+                else:
+                    self.two.add((old.key, new.contract.uid))
+
+    def pairs_from(self, old):
+        return [p for p in self.pairs if p.old == old.key and p.new in self.terms]
+
+    def sizes(self, terms, day):
+        """Seats (None if one of them has none) and money of terms on a day."""
+        versions = [term.contract.on(day) for term in terms]
+        seats = [v.seats for v in versions]
+        money = sum(self.world.cents(v.arr, v.currency, day, self.t) for v in versions)
+        return (None if None in seats else sum(seats)), money
 
     def find_late(self):
         """Page 23: what would have followed, had it been known before the loss was final."""
@@ -672,18 +721,25 @@ class Family:
             "end_date": None if term.end == FAR else term.end,
             "due_at": day,
             "outcome": "pending" if pending else "renewed" if news else "churned",
-            "rolling": term.end == FAR or term.end - first.start < days(90),
+            "rolling": self.is_rolling(term, first),
             "booked_month": None,
             "amount_due": self.world.cents(v.arr, v.currency, day, self.t),
             "follow_on_id": news[0].contract.id if news else None,
         }
 
+    def is_rolling(self, term, first):
+        """No end, or short with all steps; not what ends with a longer one of the same account and product."""
+        if term.end == FAR or term.end - first.start >= days(90):
+            return term.end == FAR
+        others = [x for x in self.terms.values() if x.contract.role == "contract" and not never_was(x)]
+        longer = [x for x in others if x.end == term.end and x.end - x.start >= days(90)]
+        return not any(same_product(x.contract, term.contract) for x in longer)
+
     def span(self, term):
         """From when to when a term is what counts (page 24)."""
         start = term.revenue_from or term.start
-        starts = [new.start for new in self.follow_ons(term)]
-        if starts:
-            return start, max(start, min(starts))
+        if self.follow_ons(term):
+            return start, max(start, self.main_follow_on(term).start)
         if term.key in self.final:
             return start, max(start, self.ended(term))
         day = self.ended(term)
@@ -706,7 +762,7 @@ class Family:
             start, to = self.span(term)
             c = term.contract
             v = c.on(max(min(day, term.stop - days(1)), term.start))
-            if not start <= day < to or v.arr == 0 or c.deleted:
+            if not start <= day < to or v.arr == 0 or (c.deleted and not self.follow_ons(term)):
                 continue
             pauses = [p for p in self.contracts.values() if p.role == "pause" and same_product(p, c)]
             paused = any(p.start <= day < self.world.stop_of(p.newest, self.t) for p in pauses)
@@ -717,6 +773,10 @@ class Family:
 
     def value(self, items, day):
         return sum(self.world.cents(i["arr"], i["currency"], day, self.t) for i in items)
+
+
+def same_dates(a, b):
+    return (a.start, a.end) == (b.start, b.end)
 
 
 def never_was(term):
@@ -767,11 +827,14 @@ def close_month(family, month, opening):
         places = [line for line in family.lines() if any(x.key in olds or x.contract.uid == i["uid"] for x in line)]
         lost = olds and not any(family.items(line, eve) for line in places)
         move(i["account"], *(("lost", i["cents"]) if lost else ("correction", -i["cents"])))
+    going = {(x.contract.uid, bool(family.items(line, last))) for line in family.lines() for x in line}
     for account, row in rows.items():
         mine = [i for i in opening if i["account"] == account]
         withdrawn = all(i["uid"] not in family.contracts for i in mine)
         heir = family.world.heir(account, family.t, last)
-        stays = any(i["account"] in (account, heir) for i in closing) or account in handed or withdrawn
+        lapsed_from = {key[0] for i in mine for key in family.lapsed.get(i["uid"], [])}
+        mine_go_on = any(uid in lapsed_from | {i["uid"] for i in mine} for uid, on in going if on)
+        stays = any(i["account"] in (account, heir) for i in closing) or account in handed or withdrawn or mine_go_on
         row["customer_lost"] = bool(mine) and not stays
         flows = sum(row[m] for m in MONEY if m not in ("closing", "lost"))
         assert flows - row["lost"] == row["closing"], (account, month, row)
