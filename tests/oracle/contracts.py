@@ -255,7 +255,10 @@ class World:
     @staticmethod
     def term_of(v, terms):
         """Page 4: the term of which this row is a version, or None: it is a term of its own."""
-        ended = {id(term): min(term[-1].end, term[-1].cancelled or FAR) for term in terms}
+        ended = {}
+        for term in terms:
+            cancelled = term[-1].cancelled
+            ended[id(term)] = term[-1].end if cancelled is None or cancelled > v.known else min(term[-1].end, cancelled)
         same = [term for term in terms if term[-1].start == v.start]
         before = [term for term in terms if term[-1].start < v.start]
         if same:
@@ -280,7 +283,7 @@ class World:
         if t not in self._mergers:
             newest = {}
             for number, a in enumerate(self.accounts):
-                recorded = to_day(a.get("recorded_at"))
+                recorded = to_day(a.get("recorded_at") or a.get("created_at"))
                 if recorded is not None and recorded >= t:
                     continue
                 order = (a.get("recorded_at") or datetime.min, number)
@@ -288,7 +291,7 @@ class World:
                     newest[a["account_id"]] = (order, a)
             merged = {}
             for account, (_, a) in newest.items():
-                day = to_day(a.get("merged_at")) or to_day(a.get("recorded_at")) or date.min
+                day = to_day(a.get("merged_at") or a.get("recorded_at") or a.get("created_at")) or date.min
                 if a.get("merged_into_account_id") is not None and day < t:
                     merged[account] = (a["merged_into_account_id"], day)
             self._mergers[t] = merged
@@ -391,13 +394,13 @@ class Family:
         self.two = set()  # ... and what it found to be two: (key of the old term, contract)
         self.lapsed = {}  # follow-ons that were not paid in time -> keys of what they followed
         self.late = set()  # contracts known too late to follow
-        self.followed_from = {}  # key of a term -> the first day on which it was known that another contract follows
+        self.known_from = {}  # pair -> the first day on which it was known
 
     def look(self, t):
         """The family as known before t, given what it was before."""
         self.t = t
         while True:
-            self.contracts = self.world.contracts_at(self.uids, t, self.followed)
+            self.contracts = self.world.contracts_at(self.uids, t, self.followed | {key[0] for key in self.final})
             terms = [x for c in self.contracts.values() if c.role in ("contract", "trial") for x in self.terms_of(c)]
             self.terms = {term.key: term for term in terms}
             self.keep_pairs()
@@ -412,8 +415,7 @@ class Family:
                 self.find_late()
             if before == (len(self.pairs), len(self.late), len(self.lapsed)):
                 break
-        olds = {p.old for p in self.pairs if p.rule != "in_place"}
-        self.followed_from = {key: self.followed_from.get(key, t) for key in olds}
+        self.known_from = {p: self.known_from.get(p, t) for p in self.pairs}
         for term in terms:
             entry = self.entry(term)
             if entry is not None and entry["outcome"] != "pending":
@@ -435,7 +437,7 @@ class Family:
                 continue
             if stop <= min(v.known, term.end) < v.end:
                 continue  # cancelled before the new end was known
-            if v.end > term.end and v.known >= self.followed_from.get(term.key, FAR):
+            if v.end > term.end and v.known >= self.followed_from(term):
                 continue  # page 10: another contract follows already
             if v.end > add(term.end, self.after) and v.known > add(term.end, self.after):
                 term.stop = term.end  # known after the grace, and the old end was never due: nothing was paid until then
@@ -454,6 +456,7 @@ class Family:
         last.stop = max(last.start, min(last.end, stop))
         if self.final.get(last.key, {}).get("outcome") == "churned":
             last.stop = self.final[last.key]["due_at"]
+        c.deleted = c.deleted and last.key not in self.final  # page 8: what is final stays told
         if c.deleted:
             last.stop = last.start
         if c.uid in self.late:
@@ -464,6 +467,11 @@ class Family:
         if last.k == 0 and last.stop <= last.start < last.end and c.uid not in self.followed | self.counted:
             return []  # it never ran
         return terms
+
+    def followed_from(self, term):
+        """The first day on which it was known that another contract follows, or FAR."""
+        mine = [p for p in self.pairs if p.old == term.key and p.rule != "in_place"]
+        return min((self.known_from.get(p, self.t) for p in mine), default=FAR)
 
     def follow_ons(self, term):
         return [self.terms[p.new] for p in self.pairs if p.old == term.key and p.new in self.terms]
@@ -481,7 +489,7 @@ class Family:
         while again:
             again = False
             for p in self.contracts.values():
-                if p.role != "pause" or not same_product(p, term.contract) or p.start < term.start:
+                if p.role != "pause" or not same_product(p, term.contract) or p.start <= term.start:
                     continue
                 stop = self.world.stop_of(p.newest, self.t)
                 near = p.start <= add(end, self.after) and not any(s < p.start for s in starts)
@@ -558,7 +566,8 @@ class Family:
                 if pair.kind == "renewal" and not pair.replaced:  # with what has the same dates: one contract
                     for twin in self.olds(free):
                         alike = same_product(twin.contract, old.contract) and same_dates(twin, old)
-                        alike = alike and twin.stop == old.stop
+                        ids = [(x.subscription, x.order) for x in (twin.contract.newest, old.contract.newest)]
+                        alike = alike and twin.stop == old.stop and ids[0] == ids[1]
                         if alike and name in NAMES[:3] and not self.pairs_from(twin) and new.start > twin.start:
                             self.pairs.append(self.make_pair(name, twin, new))
 
@@ -611,10 +620,10 @@ class Family:
             return None  # it does not reach beyond the end
         if (old.key, n.uid) in self.two and old.stop == old.end:
             return None  # page 17
-        most = 3 if name == "adjacent" else self.rules.before_days
-        if new.start < ended and new.start < old.stop - self.before(old, old.end, most):
-            return None
-        return (gap,) if name == "grace" or gap <= days(3) else None
+        if name == "grace":
+            return (gap,) if new.start >= ended - self.before(old, old.end, self.rules.before_days) else None
+        near = [new.start - end for end in (old.stop, ended)]
+        return (gap,) if any(-self.before(old, old.end, 3) <= n <= days(3) for n in near) else None
 
     def is_ramp(self, old, new):
         a, b = old.contract, new.contract
