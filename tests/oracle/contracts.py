@@ -338,11 +338,11 @@ class World:
             return v.end
         return min(v.end, v.cancelled)
 
-    def asks_payment(self, c, t):
-        """Page 19."""
+    def asks_payment(self, c, day):
+        """Page 19: whether it is asked when that is decided on a day."""
         if self.rules.payment != "auto":
             return self.rules.payment == "required"
-        first, by = month_of(c.start), month_of(t)
+        first, by = month_of(c.start), month_of(day)
         if by not in self._terms_by:
             there = self.contracts_at(self.versions, by).values()
             found = {}  # rows of one account and product with the same dates are one term
@@ -394,6 +394,7 @@ class Family:
         self.two = set()  # ... and what it found to be two: (key of the old term, contract)
         self.lapsed = {}  # follow-ons that were not paid in time -> keys of what they followed
         self.late = set()  # contracts known too late to follow
+        self.final_from = {}  # ... and the day on which it was settled
         self.known_from = {}  # pair -> the first day on which it was known
 
     def look(self, t):
@@ -419,7 +420,7 @@ class Family:
         for term in terms:
             entry = self.entry(term)
             if entry is not None and entry["outcome"] != "pending":
-                self.final[term.key] = entry
+                self.final[term.key], self.final_from[term.key] = entry, t
                 if entry["outcome"] == "renewed":
                     self.followed |= {new.contract.uid for new in self.follow_ons(term)}
 
@@ -430,10 +431,10 @@ class Family:
         for v in c.versions[1:]:
             term, stop = terms[-1], self.world.stop_of(v, self.t)
             entry = self.final.get(term.key)
-            if entry is not None and v.known > entry["due_at"] + self.after:
+            if entry is not None and v.known >= self.final_from[term.key]:
                 if entry["outcome"] == "churned" and stop > entry["due_at"] and v.arr > 0:
                     term.stop = entry["due_at"]
-                    terms.append(Term(c, term.k + 1, v.known, v.end, revenue_from=v.known))
+                    terms.append(Term(c, term.k + 1, term.end, v.end, revenue_from=v.known))
                 continue
             if stop <= min(v.known, term.end) < v.end:
                 continue  # cancelled before the new end was known
@@ -441,7 +442,7 @@ class Family:
                 continue  # page 10: another contract follows already
             if v.end > add(term.end, self.after) and v.known > add(term.end, self.after):
                 term.stop = term.end  # known after the grace, and the old end was never due: nothing was paid until then
-                terms.append(Term(c, term.k + 1, v.known, v.end, revenue_from=v.known))
+                terms.append(Term(c, term.k + 1, term.end, v.end, revenue_from=v.known))
                 continue
             half = (term.end - term.start) / 2
             if v.known <= term.start or v.end <= term.end or v.end - term.end < half:
@@ -507,9 +508,9 @@ class Family:
             return None
         if renewals[0].rule == "in_place":
             return term.stop
-        if renewals[0].replaced:
-            return min(term.stop, self.terms[renewals[0].new].start)
-        return self.ended(term)
+        first = min(self.terms[p.new].start for p in renewals)
+        early = first < term.stop - self.before(term, term.end, self.rules.before_days)
+        return first if early else self.ended(term)
 
     # what follows what (pages 11 to 18)
 
@@ -565,9 +566,10 @@ class Family:
                 self.pairs.append(pair)
                 if pair.kind == "renewal" and not pair.replaced:  # with what has the same dates: one contract
                     for twin in self.olds(free):
-                        alike = same_product(twin.contract, old.contract) and same_dates(twin, old)
                         ids = [(x.subscription, x.order) for x in (twin.contract.newest, old.contract.newest)]
-                        alike = alike and twin.stop == old.stop and ids[0] == ids[1]
+                        alike = twin.contract.product == old.contract.product and ids[0] == ids[1]
+                        alike = alike and (twin.contract.account == old.contract.account or ids[0] != (None, None))
+                        alike = alike and same_dates(twin, old) and twin.stop == old.stop
                         if alike and name in NAMES[:3] and not self.pairs_from(twin) and new.start > twin.start:
                             self.pairs.append(self.make_pair(name, twin, new))
 
@@ -578,8 +580,8 @@ class Family:
             return False
         if not out and not into:
             return True
-        if name == "replaces":  # several that replace one on the same day
-            return not into and all(p.rule == name and self.terms[p.new].start == new.start for p in out)
+        if name in NAMES[:4]:  # several that follow one on the same day
+            return not into and all(self.terms[p.new].start == new.start for p in out)
         if name == "adjacent" and any(p.kind != "renewal" or p.replaced for p in out):
             return False  # page 18: what was amended, or replaced early, has its follow-on
         if name == "adjacent":  # page 15: all with all
@@ -602,14 +604,14 @@ class Family:
         if new.start > add(ended, self.after):
             return None
         gap = min(abs(new.start - old.stop), abs(new.start - ended))
-        latest = (new.start, new.start - old.start)  # the new ones in order, each after the latest old one
+        latest = (new.start, gap, new.start - old.start)  # the new ones in order, each after the nearest and latest end
         if name == "replaces":
             return latest if n.newest.replaces == o.id else None
         if name == "subscription":
             one = o.newest.subscription is not None and o.newest.subscription == n.newest.subscription
             other = o.product != n.product
             fits = (one or o.id == n.id) and (not other or gap <= days(3))
-            return (new.start, other, new.start - old.start) if fits else None
+            return (new.start, other, gap, new.start - old.start) if fits else None
         if not same_product(o, n):
             return None
         if name == "order":
@@ -682,7 +684,7 @@ class Family:
     def find_late(self):
         """Page 23: what would have followed, had it been known before the loss was final."""
         for new in self.news(True):
-            if any(p.new == new.key for p in self.pairs):
+            if any(p.new == new.key for p in self.pairs) or new.contract.known < self.t - days(1):
                 continue
             for old in self.terms.values():
                 lost = old.contract.role == "contract" and self.final.get(old.key, {}).get("outcome") == "churned"
@@ -696,9 +698,11 @@ class Family:
     def payment(self, pair):
         """paid (or not asked), waiting, or unpaid"""
         c = self.terms[pair.new].contract
-        if pair.kind != "renewal" or pair.rule == "in_place" or c.free or not self.world.asks_payment(c, self.t):
-            return "paid"
         limit, paid = c.start + days(self.rules.payment_days), c.newest.paid
+        passed = add(self.ended(self.terms[pair.old]), self.after)  # asked when the grace has passed, and on the last day
+        decided = limit if self.t > limit else min(self.t - days(1), passed)
+        if pair.kind != "renewal" or pair.rule == "in_place" or c.free or not self.world.asks_payment(c, decided):
+            return "paid"
         if paid is not None and paid < self.t and paid <= limit:
             return "paid"
         return "unpaid" if self.t > limit else "waiting"
@@ -722,7 +726,7 @@ class Family:
         for _ in self.terms:  # back to the first step of a ramp
             steps = [p.old for p in self.pairs if p.new == first.key and p.kind == "ramp" and p.old in self.terms]
             first = self.terms[steps[0]] if steps else first
-        v = c.on(max(min(day, term.stop) - days(1), term.start))
+        v = c.on(day - days(1))
         return {
             "contract_id": c.id,
             "account_id": self.world.heir(c.newest.account, self.t, day),
@@ -776,7 +780,8 @@ class Family:
             pauses = [p for p in self.contracts.values() if p.role == "pause" and same_product(p, c)]
             paused = any(p.start <= day < self.world.stop_of(p.newest, self.t) for p in pauses)
             account = self.world.heir(c.newest.account, self.t, day)
-            item = {"uid": c.uid, "account": account, "arr": v.arr, "currency": v.currency, "product": c.product}
+            again = term.k > 0 and not term.in_place
+            item = {"uid": c.uid, "again": again, "account": account, "arr": v.arr, "currency": v.currency, "product": c.product}
             out.append(item | {"paused": paused or c.paused_on(day)})
         return out
 
@@ -839,7 +844,8 @@ def close_month(family, month, opening):
     going = {(x.contract.uid, bool(family.items(line, last))) for line in family.lines() for x in line}
     for account, row in rows.items():
         mine = [i for i in opening if i["account"] == account]
-        withdrawn = all(i["uid"] not in family.contracts for i in mine)
+        gone = {uid for uid in family.uids if uid not in family.contracts or family.contracts[uid].deleted}
+        withdrawn = all(i["uid"] in gone and (i["again"] or i["uid"] not in family.followed) for i in mine)
         heir = family.world.heir(account, family.t, last)
         lapsed_from = {key[0] for i in mine for key in family.lapsed.get(i["uid"], [])}
         mine_go_on = any(uid in lapsed_from | {i["uid"] for i in mine} for uid, on in going if on)
