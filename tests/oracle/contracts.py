@@ -9,46 +9,58 @@ Where the page leaves something open:
  1. Quarantine: a row without id, account, start or ARR, with a negative ARR, an end before its start, an unknown
     account (where accounts are given), or an exact duplicate is left out and named in the notes.
  2. Page 2: with a `recorded_at`, an unsigned row where others are signed is known from the later of it and its start.
- 3. Page 4: a row belongs to the term of the same start, else to the one before it, else to the one after it; "ended" is
-    the earlier of the end and the cancellation of the newest row of that term.
+ 3. Page 3: the start stays once the term has begun. Page 4: a row belongs to the term of the same start, else to the
+    one before it, else to the one after it; "ended" is the earlier of the end and the cancellation of the newest row
+    of that term, if it was cancelled by the day on which the new row became known.
  4. Page 5: a cancellation of an unsigned contract is never ignored.
  5. Page 6: by `request` an open contract still ends on the cancellation. `notice_given_at` changes nothing here.
  6. Page 8: a follow-on of a final outcome that is deleted is lost in the ledger, and its customer is lost; the amount
     is `correction`. An outcome and a pair that are final stay told, also if a contract of theirs is deleted.
  7. Page 9: only while the newest version is free. What is free in all its versions is a free contract.
  8. Page 10: an end moved before or on the start is no renewal. A renewal in place that is cancelled on or before its
-    start, while the outcome before it is pending, never was. Half is of the length as contracted.
+    start, while the outcome before it is pending, never was. Half is of the length as contracted. Once another
+    contract follows, a later end changes nothing. A new term from the day it became known is as long as from the old
+    end.
  9. Page 11: of the rules all are tried among paid contracts before any with a free old one.
-10. Page 13: several that replace one: those that start first, all of that day. By rules 2 and 3 one follows one, in
-    the order of starts, by rule 2 the same product first.
+10. Page 13: several that follow one by rules 1 to 3: those that start first, all of that day; the nearest end is
+    followed, then the latest start, by rule 2 the same product first. What is followed at its end is followed with
+    what has its dates, product and ids, of the same account or subscription or order.
 11. Page 14: an order does not reach across accounts (page 13). A ramp found by rule 1 or 2 is a ramp.
-12. Page 15: also what has a partner by an earlier rule, if the other of the two has none.
+12. Page 15: also what has a partner by another rule, if the other of the two has none; but no old one that was
+    amended, or replaced before the grace.
 13. Page 15, 16, 17: by rules 4 and 5 the new one ends later than the old, unless the old one was cancelled.
-14. Page 17: it stops at the first that does not fit. Contracts that start on one day are two. One kept as two is joined
-    later only if cancelled (not if its end was moved). Seats only where all have them.
+14. Page 17: each in turn, the largest first, that ends earlier and for which there is room beside those replaced so
+    far: by seats where all these have them, else by ARR. Contracts of the same dates are one, old and new. Only what
+    follows nothing by rules 1 to 5 is judged. One kept as two is joined later only if cancelled (not if its end was
+    moved).
 15. Page 18: "that of the old one" is the end as known before the day the new one became known, not the cancellation;
-    no end is later than every end, so what follows an open contract amends it.
+    that of an open one is its cancellation.
 16. Page 19: the terms are those of paid contracts, known by that first of month, a payment counts if dated before it;
-    the last 20 by start, then id; fewer if there are no more. "Decided": each day on which it is looked at. Steps of a
-    ramp and free follow-ons are not asked.
+    the last 20 by start; fewer if there are no more; rows of one account and product with the same dates are one.
+    "Decided": when the grace of the old one has passed, and on the last day. Steps of a ramp and free follow-ons are
+    not asked. What follows a contract that lapsed is joined anew.
 17. Page 21: a loss by a late paper is `correction`, though lost in the ledger and a lost customer. A pair across
-    accounts moves the amount as a merger does, and its old account is not a lost customer.
+    accounts moves the amount as a merger does, and its old account is not a lost customer; nor is that of a lapsed
+    renewal, where another contract goes on with what it would have followed.
 18. Page 22: a contraction of what goes on is "everything else". What comes back from a pause is valued as at the
     opening, and then changed by the rates.
-19. Page 23: too late by rules 1 to 5, and the old one lost. Known after its own end it never ran.
-20. Page 24: several are bridged until the first follow-on starts. A step and another change: the step is `contracted`.
-21. Page 25: "shortly before" is within the grace, unless a follow-on started before the pause. An open pause waits for
-    ever.
-22. Mergers: `merged_at` is its own known time, together with `recorded_at`. Pairs use all mergers known; amounts go on
-    the day. The account is not lost if the heir is a customer. The ledger names the account on the due day.
+19. Page 23: too late by rules 1 to 5 when it became known, and the old one lost. Known only after its own end it never
+    was: it is not due, and nothing follows it.
+20. Page 24: of several follow-ons the largest takes over, those of the same dates together, then the earliest. A step
+    and another change: the step is `contracted`.
+21. Page 25: "shortly before" is within the grace, unless a follow-on started before the pause, or the pause with the
+    term. Rule 5 counts from the end of the pause, rule 4 from either. An open pause waits for ever.
+22. Mergers: `merged_at` is its own known time, together with `recorded_at`, else `created_at`. Pairs use all mergers
+    known; amounts go on the day. The account is not lost if the heir is a customer. The ledger names the account on
+    the due day.
 23. R10: a one-off row has no ARR, is not due, follows nothing. A paid trial or pilot is an ordinary contract; a free
-    row that is no trial is due, with amount 0.
+    row that is no trial is due, with amount 0. Which it is is judged on the day on which it became known.
 24. R15: rolling by contracted length below 90 days (a ramp: all steps), or no end.
 25. `amount_due` is the ARR on the last day before the due day (and before the term's own end). Of several follow-ons
     the ledger names the first by start and id.
 26. R6: up-sell is more seats, or another plan (or product, in a pair) with more ARR, in a follow-on (several as one),
-    an amendment or a version; or one more contract of a product that the account pays for. A higher ARR alone is price.
-    Cross-sell is a product never paid for before, by an account that is a customer the day before.
+    an amendment or a version; or one more contract of a product that the account pays for. A higher ARR alone is
+    price. Cross-sell is a product never paid for before, by an account that is a customer the day before.
 """
 
 from __future__ import annotations
@@ -429,27 +441,7 @@ class Family:
     def terms_of(self, c):
         terms = [Term(c, 0, c.start, c.first.end)]
         for v in c.versions[1:]:
-            term, stop = terms[-1], self.world.stop_of(v, self.t)
-            entry = self.final.get(term.key)
-            if entry is not None and v.known >= self.final_from[term.key]:
-                if entry["outcome"] == "churned" and stop > entry["due_at"] and v.arr > 0:
-                    term.stop = entry["due_at"]
-                    terms.append(Term(c, term.k + 1, term.end, v.end, revenue_from=v.known))
-                continue
-            if stop <= min(v.known, term.end) < v.end:
-                continue  # cancelled before the new end was known
-            if v.end > term.end and v.known >= self.followed_from(term):
-                continue  # page 10: another contract follows already
-            if v.end > add(term.end, self.after) and v.known > add(term.end, self.after):
-                term.stop = term.end  # known after the grace, and the old end was never due: nothing was paid until then
-                terms.append(Term(c, term.k + 1, term.end, v.end, revenue_from=v.known))
-                continue
-            half = (term.end - term.start) / 2
-            if v.known <= term.start or v.end <= term.end or v.end - term.end < half:
-                term.end = v.end  # not begun, moved nearer, or an extension: the due day moves with it
-            else:
-                term.stop = min(v.known, term.end)
-                terms.append(Term(c, term.k + 1, term.stop, v.end, in_place=True))
+            self.move_end(terms, v)
         stop = min(self.world.stop_of(c.newest, self.t), c.free_from())
         while terms[-1].in_place and stop <= terms[-1].start and terms[-2].key not in self.final:
             terms.pop()
@@ -468,6 +460,30 @@ class Family:
         if last.k == 0 and last.stop <= last.start < last.end and c.uid not in self.followed | self.counted:
             return []  # it never ran
         return terms
+
+    def move_end(self, terms, v):
+        """Page 10: the last of the terms as a new version has it, or one more."""
+        term, stop = terms[-1], self.world.stop_of(v, self.t)
+        again = Term(term.contract, term.k + 1, term.end, v.end, revenue_from=v.known)
+        if term.key in self.final and v.known >= self.final_from[term.key]:
+            entry = self.final[term.key]
+            if entry["outcome"] == "churned" and stop > entry["due_at"] and v.arr > 0:
+                term.stop = entry["due_at"]
+                terms.append(again)
+            return
+        if stop <= min(v.known, term.end) < v.end:
+            return  # cancelled before the new end was known
+        if v.end > term.end and v.known >= self.followed_from(term):
+            return  # another contract follows already
+        half = (term.end - term.start) / 2
+        if min(v.end, v.known) > add(term.end, self.after):
+            term.stop = term.end  # known after the grace, though the old end was never due
+            terms.append(again)
+        elif v.known <= term.start or v.end <= term.end or v.end - term.end < half:
+            term.end = v.end  # not begun, moved nearer, or an extension: the due day moves with it
+        else:
+            term.stop = min(v.known, term.end)
+            terms.append(Term(term.contract, term.k + 1, term.stop, v.end, in_place=True))
 
     def followed_from(self, term):
         """The first day on which it was known that another contract follows, or FAR."""
@@ -576,20 +592,18 @@ class Family:
     def may_join(self, name, old, new):
         """Whether nothing stands against it in what is joined already."""
         out, into = [p for p in self.pairs if p.old == old.key], [p for p in self.pairs if p.new == new.key]
-        if any(p.new == new.key for p in out):
-            return False
         if not out and not into:
             return True
+        fits = False
         if name in NAMES[:4]:  # several that follow one on the same day
-            return not into and all(self.terms[p.new].start == new.start for p in out)
-        if name == "adjacent" and any(p.kind != "renewal" or p.replaced for p in out):
-            return False  # page 18: what was amended, or replaced early, has its follow-on
-        if name == "adjacent":  # page 15: all with all
-            return all(p.rule == name for p in out) or all(p.rule == name for p in into)
-        if name == "grace" and all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
+            fits = not into and all(self.terms[p.new].start == new.start for p in out)
+        elif name == "adjacent":  # page 15: all with all; what was amended, or replaced early, has its follow-on
+            is_open = all(p.kind == "renewal" and not p.replaced for p in out)
+            fits = is_open and (all(p.rule == name for p in out) or all(p.rule == name for p in into))
+        elif all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
             one_end = all(self.ended(self.terms[p.old]) == self.ended(old) for p in into)
-            return one_end and all(same_dates(self.terms[p.new], new) for p in out)
-        return False
+            fits = one_end and all(same_dates(self.terms[p.new], new) for p in out)
+        return fits and not any(p.new == new.key for p in out)
 
     def before(self, old, end, most):
         """How many days before an end something may start that only renews."""
@@ -699,7 +713,8 @@ class Family:
         """paid (or not asked), waiting, or unpaid"""
         c = self.terms[pair.new].contract
         limit, paid = c.start + days(self.rules.payment_days), c.newest.paid
-        passed = add(self.ended(self.terms[pair.old]), self.after)  # asked when the grace has passed, and on the last day
+        passed = add(self.ended(self.terms[pair.old]), self.after)
+        # It is asked when the grace has passed, and on the last day.
         decided = limit if self.t > limit else min(self.t - days(1), passed)
         if pair.kind != "renewal" or pair.rule == "in_place" or c.free or not self.world.asks_payment(c, decided):
             return "paid"
@@ -781,7 +796,14 @@ class Family:
             paused = any(p.start <= day < self.world.stop_of(p.newest, self.t) for p in pauses)
             account = self.world.heir(c.newest.account, self.t, day)
             again = term.k > 0 and not term.in_place
-            item = {"uid": c.uid, "again": again, "account": account, "arr": v.arr, "currency": v.currency, "product": c.product}
+            item = {
+                "uid": c.uid,
+                "again": again,
+                "account": account,
+                "arr": v.arr,
+                "currency": v.currency,
+                "product": c.product,
+            }
             out.append(item | {"paused": paused or c.paused_on(day)})
         return out
 
@@ -928,9 +950,9 @@ def expansions_of(family):
                 expanded(term, "upsell", day)
         for v in c.versions[1:]:
             begun = term.start <= v.valid if term.in_place else max(term.start, day) < v.valid
-            if begun and v.valid < term.stop and c.on(v.valid) is v:
-                if more_bought(family, [c.on(v.valid - days(1))], [v], v.valid):
-                    expanded(term, "upsell", v.valid)
+            counts = begun and v.valid < term.stop and c.on(v.valid) is v
+            if counts and more_bought(family, [c.on(v.valid - days(1))], [v], v.valid):
+                expanded(term, "upsell", v.valid)
     return out
 
 
