@@ -467,7 +467,7 @@ class Family:
         again = Term(term.contract, term.k + 1, term.end, v.end, revenue_from=v.known)
         if term.key in self.final and v.known >= self.final_from[term.key]:
             entry = self.final[term.key]
-            if entry["outcome"] == "churned" and stop > entry["due_at"] and v.arr > 0:
+            if entry["outcome"] == "churned" and stop > entry["due_at"] and v.end > term.end and v.arr > 0:
                 term.stop = entry["due_at"]
                 terms.append(again)
             return
@@ -475,6 +475,9 @@ class Family:
             return  # cancelled before the new end was known
         if v.end > term.end and v.known >= self.followed_from(term):
             return  # another contract follows already
+        deleted = term.contract.newest.deleted
+        if deleted is not None and deleted < self.t and term.key not in self.final:
+            return  # page 8: it ended on its start
         half = (term.end - term.start) / 2
         if min(v.end, v.known) > add(term.end, self.after):
             term.stop = term.end  # known after the grace, though the old end was never due
