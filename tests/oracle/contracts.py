@@ -9,52 +9,65 @@ Where the page leaves something open:
  1. Quarantine: a row without id, account, start or ARR, with a negative ARR, an end before its start, an unknown
     account (where accounts are given), or an exact duplicate is left out and named in the notes.
  2. Page 2: with a `recorded_at`, an unsigned row where others are signed is known from the later of it and its start.
- 3. Page 4: a row belongs to the term of the same start, else to the one before it, else to the one after it; "ended" is
-    the earlier of the end and the cancellation of the newest row of that term.
+ 3. Page 3: the start stays once the term has begun. Page 4: a row belongs to the term of the same start, else to the
+    one before it, else to the one after it; "ended" is the earlier of the end and the cancellation of the newest row
+    of that term, if it was cancelled by the day on which the new row became known.
  4. Page 5: a cancellation of an unsigned contract is never ignored.
  5. Page 6: by `request` an open contract still ends on the cancellation. `notice_given_at` changes nothing here.
  6. Page 8: a follow-on of a final outcome that is deleted is lost in the ledger, and its customer is lost; the amount
     is `correction`. An outcome and a pair that are final stay told, also if a contract of theirs is deleted.
  7. Page 9: only while the newest version is free. What is free in all its versions is a free contract.
  8. Page 10: an end moved before or on the start is no renewal. A renewal in place that is cancelled on or before its
-    start, while the outcome before it is pending, never was. Half is of the length as contracted.
+    start, while the outcome before it is pending, never was. Half is of the length as contracted. Once another
+    contract follows, a later end changes nothing. A new term from the day it became known is as long as from the old
+    end.
  9. Page 11: of the rules all are tried among paid contracts before any with a free old one.
-10. Page 13: several that replace one: those that start first, all of that day. By rules 2 and 3 one follows one, in
-    the order of starts, by rule 2 the same product first.
+10. Page 13: several that follow one by rules 1 to 3: those that start first, all of that day; the nearest end is
+    followed, then the latest start, by rule 2 the same product first. What is followed at its end is followed with
+    what has its dates, product and ids, of the same account or subscription or order.
 11. Page 14: an order does not reach across accounts (page 13). A ramp found by rule 1 or 2 is a ramp.
-12. Page 15: also what has a partner by an earlier rule, if the other of the two has none.
+12. Page 15: also what has a partner by another rule, if the other of the two has none; but no old one that was
+    amended, or replaced before the grace.
 13. Page 15, 16, 17: by rules 4 and 5 the new one ends later than the old, unless the old one was cancelled.
-14. Page 17: it stops at the first that does not fit. Contracts that start on one day are two. One kept as two is joined
-    later only if cancelled (not if its end was moved). Seats only where all have them.
+14. Page 17: each in turn, the largest first, that ends earlier and for which there is room beside those replaced so
+    far: by seats where all these have them, else by ARR. Contracts of the same dates are one, old and new. Only what
+    follows nothing by rules 1 to 5 is judged. One kept as two is joined later only if cancelled (not if its end was
+    moved).
 15. Page 18: "that of the old one" is the end as known before the day the new one became known, not the cancellation;
-    no end is later than every end, so what follows an open contract amends it.
+    that of an open one is its cancellation.
 16. Page 19: the terms are those of paid contracts, known by that first of month, a payment counts if dated before it;
-    the last 20 by start, then id; fewer if there are no more. "Decided": each day on which it is looked at. Steps of a
-    ramp and free follow-ons are not asked.
+    the last 20 by start; fewer if there are no more; rows of one account and product with the same dates are one.
+    "Decided": when the grace of the old one has passed, and on the last day. Steps of a ramp and free follow-ons are
+    not asked. What follows a contract that lapsed is joined anew.
 17. Page 21: a loss by a late paper is `correction`, though lost in the ledger and a lost customer. A pair across
-    accounts moves the amount as a merger does, and its old account is not a lost customer.
+    accounts moves the amount as a merger does, and its old account is not a lost customer; nor is that of a lapsed
+    renewal, where another contract goes on with what it would have followed.
 18. Page 22: a contraction of what goes on is "everything else". What comes back from a pause is valued as at the
     opening, and then changed by the rates.
-19. Page 23: too late by rules 1 to 5, and the old one lost. Known after its own end it never ran.
-20. Page 24: several are bridged until the first follow-on starts. A step and another change: the step is `contracted`.
-21. Page 25: "shortly before" is within the grace, unless a follow-on started before the pause. An open pause waits for
-    ever.
-22. Mergers: `merged_at` is its own known time, together with `recorded_at`. Pairs use all mergers known; amounts go on
-    the day. The account is not lost if the heir is a customer. The ledger names the account on the due day.
+19. Page 23: too late by rules 1 to 5 when it became known, and the old one lost. Known only after its own end it never
+    was: it is not due, and nothing follows it.
+20. Page 24: of several follow-ons the largest takes over, those of the same dates together, then the earliest. A step
+    and another change: the step is `contracted`.
+21. Page 25: "shortly before" is within the grace, unless a follow-on started before the pause, or the pause with the
+    term. Rule 5 counts from the end of the pause, rule 4 from either. An open pause waits for ever.
+22. Mergers: `merged_at` is its own known time, together with `recorded_at`, else `created_at`. Pairs use all mergers
+    known; amounts go on the day. The account is not lost if the heir is a customer. The ledger names the account on
+    the due day.
 23. R10: a one-off row has no ARR, is not due, follows nothing. A paid trial or pilot is an ordinary contract; a free
-    row that is no trial is due, with amount 0.
+    row that is no trial is due, with amount 0. Which it is is judged on the day on which it became known.
 24. R15: rolling by contracted length below 90 days (a ramp: all steps), or no end.
 25. `amount_due` is the ARR on the last day before the due day (and before the term's own end). Of several follow-ons
     the ledger names the first by start and id.
 26. R6: up-sell is more seats, or another plan (or product, in a pair) with more ARR, in a follow-on (several as one),
-    an amendment or a version; or one more contract of a product that the account pays for. A higher ARR alone is price.
-    Cross-sell is a product never paid for before, by an account that is a customer the day before.
+    an amendment or a version; or one more contract of a product that the account pays for. A higher ARR alone is
+    price. Cross-sell is a product never paid for before, by an account that is a customer the day before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from math import floor
 from types import SimpleNamespace
 
 FAR = date(9000, 1, 1)  # stands for "no end"
@@ -116,7 +129,10 @@ class Contract:
     def __init__(self, uid, versions, account):
         self.uid, self.versions, self.account = uid, versions, account  # the account after mergers
         self.first, self.newest = versions[0], versions[-1]
-        self.id, self.start, self.product = self.newest.id, self.newest.start, self.newest.product
+        self.id, self.product, self.start = self.newest.id, self.newest.product, self.first.start
+        for v in versions[1:]:
+            if v.known < self.start:  # page 3: once it has begun, its start stays
+                self.start = v.start
         self.known = self.first.known
         self.free = all(v.arr == 0 for v in versions)
         self.role = "contract"  # contract | trial | pause | one_off
@@ -251,7 +267,10 @@ class World:
     @staticmethod
     def term_of(v, terms):
         """Page 4: the term of which this row is a version, or None: it is a term of its own."""
-        ended = {id(term): min(term[-1].end, term[-1].cancelled or FAR) for term in terms}
+        ended = {}
+        for term in terms:
+            cancelled = term[-1].cancelled
+            ended[id(term)] = term[-1].end if cancelled is None or cancelled > v.known else min(term[-1].end, cancelled)
         same = [term for term in terms if term[-1].start == v.start]
         before = [term for term in terms if term[-1].start < v.start]
         if same:
@@ -276,7 +295,7 @@ class World:
         if t not in self._mergers:
             newest = {}
             for number, a in enumerate(self.accounts):
-                recorded = to_day(a.get("recorded_at"))
+                recorded = to_day(a.get("recorded_at") or a.get("created_at"))
                 if recorded is not None and recorded >= t:
                     continue
                 order = (a.get("recorded_at") or datetime.min, number)
@@ -284,7 +303,7 @@ class World:
                     newest[a["account_id"]] = (order, a)
             merged = {}
             for account, (_, a) in newest.items():
-                day = to_day(a.get("merged_at")) or to_day(a.get("recorded_at")) or date.min
+                day = to_day(a.get("merged_at") or a.get("recorded_at") or a.get("created_at")) or date.min
                 if a.get("merged_into_account_id") is not None and day < t:
                     merged[account] = (a["merged_into_account_id"], day)
             self._mergers[t] = merged
@@ -314,10 +333,12 @@ class World:
                 c.role = "one_off"
         paid = [c for c in out.values() if c.role == "contract" and not c.free]
         for c in out.values():
-            if c.role == "contract" and c.free:
-                before = any(same_product(o, c) and o.start < c.start for o in paid)
-                short = c.newest.end - c.start <= days(90)
-                if c.newest.kind in ("trial", "pilot") or (short and not before):
+            if c.role == "contract" and c.free:  # judged by what was known on the day on which it became known
+                when = c.known + days(1)
+                mine = [o for o in paid if o.product == c.product and o.start < c.start and o.known < when]
+                before = any(self.heir(o.first.account, when) == self.heir(c.first.account, when) for o in mine)
+                short = c.first.end - c.start <= days(90)
+                if c.first.kind in ("trial", "pilot") or (short and not before):
                     c.role = "trial"
         return out
 
@@ -329,20 +350,24 @@ class World:
             return v.end
         return min(v.end, v.cancelled)
 
-    def asks_payment(self, c, t):
-        """Page 19."""
+    def asks_payment(self, c, day):
+        """Page 19: whether it is asked when that is decided on a day."""
         if self.rules.payment != "auto":
             return self.rules.payment == "required"
-        first, by = month_of(c.start), month_of(t)
+        first, by = month_of(c.start), month_of(day)
         if by not in self._terms_by:
             there = self.contracts_at(self.versions, by).values()
-            terms = [x for x in there if x.role == "contract" and not x.free]
-            self._terms_by[by] = sorted(terms, key=lambda x: (x.start, str(x.id)))
+            found = {}  # rows of one account and product with the same dates are one term
+            for x in there:
+                if x.role == "contract" and not x.free:
+                    paid = x.newest.paid is not None and x.newest.paid < by
+                    key = (x.start, x.first.end, x.first.account, x.product)
+                    found[key] = SimpleNamespace(start=x.start, paid=paid or (key in found and found[key].paid))
+            self._terms_by[by] = sorted(found.values(), key=lambda x: (x.start, x.paid))
         earlier = [x for x in self._terms_by[by] if x.start < first]
         year = [x for x in earlier if x.start >= year_before(first)]
         asked = year if len(year) >= 20 else earlier[-20:]
-        paid = [x for x in asked if x.newest.paid is not None and x.newest.paid < by]
-        return bool(asked) and len(paid) * 100 >= 80 * len(asked)
+        return len(asked) >= 5 and sum(x.paid for x in asked) * 100 >= 80 * len(asked)
 
     def rate(self, currency, day, t):
         if currency == self.rules.reporting_currency:
@@ -358,7 +383,7 @@ class World:
         return known[0][1] if known else 1.0
 
     def cents(self, arr, currency, day, t):
-        return round(arr * self.rate(currency, day, t) * 100)
+        return floor(arr * self.rate(currency, day, t) * 100 + 0.5)  # half a cent is a cent
 
     def final_on(self, month):
         return next_month(month) + days(self.rules.after_days)
@@ -381,12 +406,14 @@ class Family:
         self.two = set()  # ... and what it found to be two: (key of the old term, contract)
         self.lapsed = {}  # follow-ons that were not paid in time -> keys of what they followed
         self.late = set()  # contracts known too late to follow
+        self.final_from = {}  # ... and the day on which it was settled
+        self.known_from = {}  # pair -> the first day on which it was known
 
     def look(self, t):
         """The family as known before t, given what it was before."""
         self.t = t
         while True:
-            self.contracts = self.world.contracts_at(self.uids, t, self.followed)
+            self.contracts = self.world.contracts_at(self.uids, t, self.followed | {key[0] for key in self.final})
             terms = [x for c in self.contracts.values() if c.role in ("contract", "trial") for x in self.terms_of(c)]
             self.terms = {term.key: term for term in terms}
             self.keep_pairs()
@@ -396,15 +423,16 @@ class Family:
                 for free in (False, True):  # page 11: of a paid contract if it can, else of a free one
                     for name in NAMES[:-1]:
                         self.join_by(name, free)
-                    self.judge_overlaps(free)
+                self.judge_overlaps()  # only what follows nothing by the other rules
                 self.judged |= {c.uid for c in self.contracts.values() if max(c.start, c.known) < t}
                 self.find_late()
             if before == (len(self.pairs), len(self.late), len(self.lapsed)):
                 break
+        self.known_from = {p: self.known_from.get(p, t) for p in self.pairs}
         for term in terms:
             entry = self.entry(term)
             if entry is not None and entry["outcome"] != "pending":
-                self.final[term.key] = entry
+                self.final[term.key], self.final_from[term.key] = entry, t
                 if entry["outcome"] == "renewed":
                     self.followed |= {new.contract.uid for new in self.follow_ons(term)}
 
@@ -413,21 +441,7 @@ class Family:
     def terms_of(self, c):
         terms = [Term(c, 0, c.start, c.first.end)]
         for v in c.versions[1:]:
-            term, stop = terms[-1], self.world.stop_of(v, self.t)
-            entry = self.final.get(term.key)
-            if entry is not None and v.known > entry["due_at"] + self.after:
-                if entry["outcome"] == "churned" and stop > entry["due_at"] and v.arr > 0:
-                    term.stop = entry["due_at"]
-                    terms.append(Term(c, term.k + 1, v.known, v.end, revenue_from=v.known))
-                continue
-            if stop <= min(v.known, term.end) < v.end:
-                continue  # cancelled before the new end was known
-            half = (term.end - term.start) / 2
-            if v.known <= term.start or v.end <= term.end or v.end - term.end < half:
-                term.end = v.end  # not begun, moved nearer, or an extension: the due day moves with it
-            else:
-                term.stop = min(v.known, term.end)
-                terms.append(Term(c, term.k + 1, term.stop, v.end, in_place=True))
+            self.move_end(terms, v)
         stop = min(self.world.stop_of(c.newest, self.t), c.free_from())
         while terms[-1].in_place and stop <= terms[-1].start and terms[-2].key not in self.final:
             terms.pop()
@@ -435,6 +449,7 @@ class Family:
         last.stop = max(last.start, min(last.end, stop))
         if self.final.get(last.key, {}).get("outcome") == "churned":
             last.stop = self.final[last.key]["due_at"]
+        c.deleted = c.deleted and last.key not in self.final  # page 8: what is final stays told
         if c.deleted:
             last.stop = last.start
         if c.uid in self.late:
@@ -446,8 +461,46 @@ class Family:
             return []  # it never ran
         return terms
 
+    def move_end(self, terms, v):
+        """Page 10: the last of the terms as a new version has it, or one more."""
+        term, stop = terms[-1], self.world.stop_of(v, self.t)
+        again = Term(term.contract, term.k + 1, term.end, v.end, revenue_from=v.known)
+        if term.key in self.final and v.known >= self.final_from[term.key]:
+            entry = self.final[term.key]
+            if entry["outcome"] == "churned" and stop > entry["due_at"] and v.end > term.end and v.arr > 0:
+                term.stop = entry["due_at"]
+                terms.append(again)
+            return
+        if stop <= min(v.known, term.end) < v.end:
+            return  # cancelled before the new end was known
+        if v.end > term.end and v.known >= self.followed_from(term):
+            return  # another contract follows already
+        deleted = term.contract.newest.deleted
+        if deleted is not None and deleted < self.t and term.key not in self.final:
+            return  # page 8: it ended on its start
+        half = (term.end - term.start) / 2
+        if min(v.end, v.known) > add(term.end, self.after):
+            term.stop = term.end  # known after the grace, though the old end was never due
+            terms.append(again)
+        elif v.known <= term.start or v.end <= term.end or v.end - term.end < half:
+            term.end = v.end  # not begun, moved nearer, or an extension: the due day moves with it
+        else:
+            term.stop = min(v.known, term.end)
+            terms.append(Term(term.contract, term.k + 1, term.stop, v.end, in_place=True))
+
+    def followed_from(self, term):
+        """The first day on which it was known that another contract follows, or FAR."""
+        mine = [p for p in self.pairs if p.old == term.key and p.rule != "in_place"]
+        return min((self.known_from.get(p, self.t) for p in mine), default=FAR)
+
     def follow_ons(self, term):
         return [self.terms[p.new] for p in self.pairs if p.old == term.key and p.new in self.terms]
+
+    def main_follow_on(self, term):
+        """Page 24: the largest of several, those of the same dates together, and of these the earliest."""
+        news = sorted(self.follow_ons(term), key=lambda new: (new.start, new.end, str(new.key)))
+        money = [sum(self.sizes([x], x.start)[1] for x in news if same_dates(x, new)) for new in news]
+        return news[money.index(max(money))]
 
     def ended(self, term):
         """The end of a term, or of the pauses that it ends in or shortly before (page 25)."""
@@ -456,10 +509,10 @@ class Family:
         while again:
             again = False
             for p in self.contracts.values():
-                if p.role != "pause" or not same_product(p, term.contract) or p.start < term.start:
+                if p.role != "pause" or not same_product(p, term.contract) or p.start <= term.start:
                     continue
                 stop = self.world.stop_of(p.newest, self.t)
-                near = p.start <= end or (p.start <= add(end, self.after) and not any(s < p.start for s in starts))
+                near = p.start <= add(end, self.after) and not any(s < p.start for s in starts)
                 if near and p.start < stop and stop > end:
                     end, again = stop, True
         return end
@@ -474,9 +527,9 @@ class Family:
             return None
         if renewals[0].rule == "in_place":
             return term.stop
-        if renewals[0].replaced:
-            return min(term.stop, self.terms[renewals[0].new].start)
-        return self.ended(term)
+        first = min(self.terms[p.new].start for p in renewals)
+        early = first < term.stop - self.before(term, term.end, self.rules.before_days)
+        return first if early else self.ended(term)
 
     # what follows what (pages 11 to 18)
 
@@ -524,26 +577,36 @@ class Family:
                 near = self.fits(name, old, new)
                 in_time = new.contract.known <= max(add(self.ended(old), self.after), old.contract.known)
                 if near is not None and in_time:
-                    found.append((near, new.contract.known, str(new.key), str(old.key), old, new))
-        for *_, old, new in sorted(found, key=lambda f: f[:4]):
+                    first = (near, self.ended(old), new.contract.known)
+                    found.append((first, str(new.key), str(old.key), old, new))
+        for *_, old, new in sorted(found, key=lambda f: f[:3]):
             if self.may_join(name, old, new):
-                self.pairs.append(self.make_pair(name, old, new))
+                pair = self.make_pair(name, old, new)
+                self.pairs.append(pair)
+                if pair.kind == "renewal" and not pair.replaced:  # with what has the same dates: one contract
+                    for twin in self.olds(free):
+                        ids = [(x.subscription, x.order) for x in (twin.contract.newest, old.contract.newest)]
+                        alike = twin.contract.product == old.contract.product and ids[0] == ids[1]
+                        alike = alike and (twin.contract.account == old.contract.account or ids[0] != (None, None))
+                        alike = alike and same_dates(twin, old) and twin.stop == old.stop
+                        if alike and name in NAMES[:3] and not self.pairs_from(twin) and new.start > twin.start:
+                            self.pairs.append(self.make_pair(name, twin, new))
 
     def may_join(self, name, old, new):
+        """Whether nothing stands against it in what is joined already."""
         out, into = [p for p in self.pairs if p.old == old.key], [p for p in self.pairs if p.new == new.key]
-        if any(p.new == new.key for p in out):
-            return False
         if not out and not into:
             return True
-        if name == "replaces":  # several that replace one on the same day
-            return not into and all(p.rule == name and self.terms[p.new].start == new.start for p in out)
-        if name == "adjacent":  # page 15: all with all
-            return all(p.rule == name for p in out) or all(p.rule == name for p in into)
-        if name == "grace" and all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
-            same_end = all(self.terms[p.old].stop == old.stop for p in into)
-            same_dates = all((self.terms[p.new].start, self.terms[p.new].end) == (new.start, new.end) for p in out)
-            return same_end and same_dates
-        return False
+        fits = False
+        if name in NAMES[:4]:  # several that follow one on the same day
+            fits = not into and all(self.terms[p.new].start == new.start for p in out)
+        elif name == "adjacent":  # page 15: all with all; what was amended, or replaced early, has its follow-on
+            is_open = all(p.kind == "renewal" and not p.replaced for p in out)
+            fits = is_open and (all(p.rule == name for p in out) or all(p.rule == name for p in into))
+        elif all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
+            one_end = all(self.ended(self.terms[p.old]) == self.ended(old) for p in into)
+            fits = one_end and all(same_dates(self.terms[p.new], new) for p in out)
+        return fits and not any(p.new == new.key for p in out)
 
     def before(self, old, end, most):
         """How many days before an end something may start that only renews."""
@@ -558,14 +621,14 @@ class Family:
         if new.start > add(ended, self.after):
             return None
         gap = min(abs(new.start - old.stop), abs(new.start - ended))
-        latest = (new.start, new.start - old.start)  # the new ones in order, each after the latest old one
+        latest = (new.start, gap, new.start - old.start)  # the new ones in order, each after the nearest and latest end
         if name == "replaces":
             return latest if n.newest.replaces == o.id else None
         if name == "subscription":
             one = o.newest.subscription is not None and o.newest.subscription == n.newest.subscription
             other = o.product != n.product
             fits = (one or o.id == n.id) and (not other or gap <= days(3))
-            return (new.start, other, new.start - old.start) if fits else None
+            return (new.start, other, gap, new.start - old.start) if fits else None
         if not same_product(o, n):
             return None
         if name == "order":
@@ -576,11 +639,10 @@ class Family:
             return None  # it does not reach beyond the end
         if (old.key, n.uid) in self.two and old.stop == old.end:
             return None  # page 17
-        most = 3 if name == "adjacent" else self.rules.before_days
-        length_end = old.stop if old.end == FAR else old.end
-        if new.start < ended and new.start < old.stop - self.before(old, length_end, most):
-            return None
-        return (gap,) if name == "grace" or gap <= days(3) else None
+        if name == "grace":
+            return (gap,) if new.start >= ended - self.before(old, old.end, self.rules.before_days) else None
+        near = [new.start - end for end in (old.stop, ended)]
+        return (gap,) if any(-self.before(old, old.end, 3) <= n <= days(3) for n in near) else None
 
     def is_ramp(self, old, new):
         a, b = old.contract, new.contract
@@ -592,39 +654,54 @@ class Family:
             return Pair(old.key, new.key, name, "ramp")
         then = [v.end for v in old.contract.versions if v.known < new.contract.known]
         planned = (then or [old.contract.first.end])[-1]
+        planned = old.stop if planned == FAR else planned  # page 18: an open one ends when it is cancelled
         if new.end <= planned:
             return Pair(old.key, new.key, name, "amendment")
         early = new.start < planned - self.before(old, planned, self.rules.before_days)
         return Pair(old.key, new.key, name, "renewal", early and name not in ("adjacent", "grace"))
 
-    def judge_overlaps(self, free):
+    def judge_overlaps(self):
         """Page 17: once, when the new contract is known and has started."""
-        waiting = [n for n in self.news(free) if n.contract.uid not in self.judged]
+        waiting = [n for n in self.news(True) if n.contract.uid not in self.judged]
         waiting = [n for n in waiting if max(n.start, n.contract.known) < self.t]
         for new in sorted(waiting, key=lambda n: (max(n.start, n.contract.known), str(n.key))):
             if any(p.new == new.key for p in self.pairs):
                 continue
-            there = [old for old in self.olds(free) if same_product(old.contract, new.contract)]
+            day = max(new.start, new.contract.known)
+            olds = self.olds(True) + ([] if new.contract.free else self.olds(False))
+            there = [old for old in olds if same_product(old.contract, new.contract)]
             there = [old for old in there if old.start < new.start < old.stop]
-            there = [old for old in there if not any(p.old == old.key for p in self.pairs)]
-            versions = [term.contract.on(new.start) for term in [new, *there]]
-            if any(v.seats is None for v in versions):
-                sizes = [v.arr * self.world.rate(v.currency, new.start, self.t) for v in versions]
-            else:
-                sizes = [v.seats for v in versions]
-            room, default = sizes[0], self.rules.overlap == "default"
-            for size, old in sorted(zip(sizes[1:], there, strict=True), key=lambda x: (-x[0], str(x[1].key))):
-                room -= size
-                if self.rules.overlap == "two" or (default and (room < 0 or new.end <= old.end)):
-                    room = float("-inf")
-                    self.two.add((old.key, new.contract.uid))
-                else:
+            there = [old for old in there if all(same_dates(self.terms[p.new], new) for p in self.pairs_from(old))]
+            bought = [x for x in self.terms.values() if same_dates(x, new) and same_product(x.contract, new.contract)]
+            taken, groups = [], {}  # contracts of the same dates are one
+            for old in there:
+                groups.setdefault((old.start, old.end), []).append(old)
+            for _, group in sorted(groups.items(), key=lambda g: (-self.sizes(g[1], day)[1], g[0])):
+                both = [self.sizes(terms, day) for terms in (bought, [*taken, *group])]
+                by = 1 if None in (both[0][0], both[1][0]) else 0
+                fits = new.end > group[0].end and both[0][by] >= both[1][by]
+                if self.rules.overlap == "replace" or (self.rules.overlap == "default" and fits):
+                    taken += group
+            for old in there:
+                if old in taken:
                     self.pairs.append(self.make_pair("overlap", old, new))
+                else:
+                    self.two.add((old.key, new.contract.uid))
+
+    def pairs_from(self, old):
+        return [p for p in self.pairs if p.old == old.key and p.new in self.terms]
+
+    def sizes(self, terms, day):
+        """Seats (None if one of them has none) and money of terms on a day."""
+        versions = [term.contract.on(day) for term in terms]
+        seats = [v.seats for v in versions]
+        money = sum(self.world.cents(v.arr, v.currency, day, self.t) for v in versions)
+        return (None if None in seats else sum(seats)), money
 
     def find_late(self):
         """Page 23: what would have followed, had it been known before the loss was final."""
         for new in self.news(True):
-            if any(p.new == new.key for p in self.pairs):
+            if any(p.new == new.key for p in self.pairs) or new.contract.known < self.t - days(1):
                 continue
             for old in self.terms.values():
                 lost = old.contract.role == "contract" and self.final.get(old.key, {}).get("outcome") == "churned"
@@ -638,9 +715,12 @@ class Family:
     def payment(self, pair):
         """paid (or not asked), waiting, or unpaid"""
         c = self.terms[pair.new].contract
-        if pair.kind != "renewal" or pair.rule == "in_place" or c.free or not self.world.asks_payment(c, self.t):
-            return "paid"
         limit, paid = c.start + days(self.rules.payment_days), c.newest.paid
+        passed = add(self.ended(self.terms[pair.old]), self.after)
+        # It is asked when the grace has passed, and on the last day.
+        decided = limit if self.t > limit else min(self.t - days(1), passed)
+        if pair.kind != "renewal" or pair.rule == "in_place" or c.free or not self.world.asks_payment(c, decided):
+            return "paid"
         if paid is not None and paid < self.t and paid <= limit:
             return "paid"
         return "unpaid" if self.t > limit else "waiting"
@@ -664,7 +744,7 @@ class Family:
         for _ in self.terms:  # back to the first step of a ramp
             steps = [p.old for p in self.pairs if p.new == first.key and p.kind == "ramp" and p.old in self.terms]
             first = self.terms[steps[0]] if steps else first
-        v = c.on(max(min(day, term.stop) - days(1), term.start))
+        v = c.on(day - days(1))
         return {
             "contract_id": c.id,
             "account_id": self.world.heir(c.newest.account, self.t, day),
@@ -672,18 +752,25 @@ class Family:
             "end_date": None if term.end == FAR else term.end,
             "due_at": day,
             "outcome": "pending" if pending else "renewed" if news else "churned",
-            "rolling": term.end == FAR or term.end - first.start < days(90),
+            "rolling": self.is_rolling(term, first),
             "booked_month": None,
             "amount_due": self.world.cents(v.arr, v.currency, day, self.t),
             "follow_on_id": news[0].contract.id if news else None,
         }
 
+    def is_rolling(self, term, first):
+        """No end, or short with all steps; not what ends with a longer one of the same account and product."""
+        if term.end == FAR or term.end - first.start >= days(90):
+            return term.end == FAR
+        others = [x for x in self.terms.values() if x.contract.role == "contract" and not never_was(x)]
+        longer = [x for x in others if x.end == term.end and x.end - x.start >= days(90)]
+        return not any(same_product(x.contract, term.contract) for x in longer)
+
     def span(self, term):
         """From when to when a term is what counts (page 24)."""
         start = term.revenue_from or term.start
-        starts = [new.start for new in self.follow_ons(term)]
-        if starts:
-            return start, max(start, min(starts))
+        if self.follow_ons(term):
+            return start, max(start, self.main_follow_on(term).start)
         if term.key in self.final:
             return start, max(start, self.ended(term))
         day = self.ended(term)
@@ -706,17 +793,29 @@ class Family:
             start, to = self.span(term)
             c = term.contract
             v = c.on(max(min(day, term.stop - days(1)), term.start))
-            if not start <= day < to or v.arr == 0 or c.deleted:
+            if not start <= day < to or v.arr == 0 or (c.deleted and not self.follow_ons(term)):
                 continue
             pauses = [p for p in self.contracts.values() if p.role == "pause" and same_product(p, c)]
             paused = any(p.start <= day < self.world.stop_of(p.newest, self.t) for p in pauses)
             account = self.world.heir(c.newest.account, self.t, day)
-            item = {"uid": c.uid, "account": account, "arr": v.arr, "currency": v.currency, "product": c.product}
+            again = term.k > 0 and not term.in_place
+            item = {
+                "uid": c.uid,
+                "again": again,
+                "account": account,
+                "arr": v.arr,
+                "currency": v.currency,
+                "product": c.product,
+            }
             out.append(item | {"paused": paused or c.paused_on(day)})
         return out
 
     def value(self, items, day):
         return sum(self.world.cents(i["arr"], i["currency"], day, self.t) for i in items)
+
+
+def same_dates(a, b):
+    return (a.start, a.end) == (b.start, b.end)
 
 
 def never_was(term):
@@ -767,11 +866,15 @@ def close_month(family, month, opening):
         places = [line for line in family.lines() if any(x.key in olds or x.contract.uid == i["uid"] for x in line)]
         lost = olds and not any(family.items(line, eve) for line in places)
         move(i["account"], *(("lost", i["cents"]) if lost else ("correction", -i["cents"])))
+    going = {(x.contract.uid, bool(family.items(line, last))) for line in family.lines() for x in line}
     for account, row in rows.items():
         mine = [i for i in opening if i["account"] == account]
-        withdrawn = all(i["uid"] not in family.contracts for i in mine)
+        gone = {uid for uid in family.uids if uid not in family.contracts or family.contracts[uid].deleted}
+        withdrawn = all(i["uid"] in gone and (i["again"] or i["uid"] not in family.followed) for i in mine)
         heir = family.world.heir(account, family.t, last)
-        stays = any(i["account"] in (account, heir) for i in closing) or account in handed or withdrawn
+        lapsed_from = {key[0] for i in mine for key in family.lapsed.get(i["uid"], [])}
+        mine_go_on = any(uid in lapsed_from | {i["uid"] for i in mine} for uid, on in going if on)
+        stays = any(i["account"] in (account, heir) for i in closing) or account in handed or withdrawn or mine_go_on
         row["customer_lost"] = bool(mine) and not stays
         flows = sum(row[m] for m in MONEY if m not in ("closing", "lost"))
         assert flows - row["lost"] == row["closing"], (account, month, row)
@@ -850,9 +953,9 @@ def expansions_of(family):
                 expanded(term, "upsell", day)
         for v in c.versions[1:]:
             begun = term.start <= v.valid if term.in_place else max(term.start, day) < v.valid
-            if begun and v.valid < term.stop and c.on(v.valid) is v:
-                if more_bought(family, [c.on(v.valid - days(1))], [v], v.valid):
-                    expanded(term, "upsell", v.valid)
+            counts = begun and v.valid < term.stop and c.on(v.valid) is v
+            if counts and more_bought(family, [c.on(v.valid - days(1))], [v], v.valid):
+                expanded(term, "upsell", v.valid)
     return out
 
 
