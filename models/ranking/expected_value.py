@@ -55,9 +55,9 @@ def prescribe_playbooks(
 ) -> pd.DataFrame:
     """Prescribe up to three playbooks for each account and compute their value; one row per row of `accounts`.
 
-    `accounts` has stage, size_band, arr, days_to_renewal (and days_to_decision, R12) and renewal_signed; `probabilities` a column per target,
-    missing where the account is not scored; `reasons` the themes, contributions and actionable flags of the reasons.
-    All have the same index. An expansion playbook requires an expansion probability of at least
+    `accounts` has stage, size_band, arr, days_to_renewal (and days_to_decision, R12) and renewal_signed;
+    `probabilities` a column per target, missing where the account is not scored; `reasons` the themes, contributions
+    and actionable flags of the reasons. All have the same index. An expansion playbook requires an expansion probability of at least
     `expansion_threshold`.
 
     `play_k` is a position in the library, `NO_PLAY` for none; `best` is the one with the highest gain per hour,

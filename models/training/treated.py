@@ -14,9 +14,10 @@ def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) ->
     """Mark the observations with a treated renewal: one row per (account_id, as_of) with `treated`, 0 or 1.
 
     An observation is treated if an intervention started on its day or later, and more than `decided_days` before the
-    decision (R12: the renewal date, or the last day for notice). The effect of earlier interventions is already visible in the customer's behaviour. Later ones start after
-    the decision: accounts that have decided to leave are no longer treated, so that counting them would mark mostly
-    renewed accounts. `interventions` are those known on the training day.
+    decision (R12: the renewal date, or the last day for notice). The effect of earlier interventions is already visible
+    in the customer's behaviour. Later ones start after the decision: accounts that have decided to leave are no longer
+    treated, so that counting them would mark mostly renewed accounts. `interventions` are those known on the training
+    day.
     """
     starts = interventions.select("account_id", "started_at")
     decision = "decision_date" if "decision_date" in spine.columns else "renewal_date"

@@ -612,7 +612,7 @@ class Family:
         """How many days before an end something may start that only renews."""
         return min(days(most), (end - old.start) / 2)
 
-    def fits(self, name, old, new):
+    def fits(self, name, old, new):  # noqa: PLR0911
         """None, or how near the two are by this rule (a tuple, smaller is nearer)."""
         o, n = old.contract, new.contract
         if o.uid == n.uid or new.start < old.start or (new.start == old.start and name != "replaces"):
