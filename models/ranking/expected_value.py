@@ -57,8 +57,8 @@ def prescribe_playbooks(
 
     `accounts` has stage, size_band, arr, days_to_renewal (and days_to_decision, R12) and renewal_signed;
     `probabilities` a column per target, missing where the account is not scored; `reasons` the themes, contributions
-    and actionable flags of the reasons. All have the same index. An expansion playbook requires an expansion probability of at least
-    `expansion_threshold`.
+    and actionable flags of the reasons. All have the same index. An expansion playbook requires an expansion
+    probability of at least `expansion_threshold`.
 
     `play_k` is a position in the library, `NO_PLAY` for none; `best` is the one with the highest gain per hour,
     `expected_gain` its expected gain in money, `hours` its effort, and `gain_per_hour` their ratio. The gain is 0
