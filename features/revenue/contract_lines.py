@@ -98,7 +98,8 @@ class Line:
         """Content by which lines are ordered, so that neither the order of the rows nor their ids decide."""
         first = self.versions[0]
         content = (first.end, first.arr, first.seats or 0, first.plan or "", first.currency or "", first.known)
-        return (self.start, *content, first.product, first.kind, str(self.contract_id))
+        dates = (first.signed or 0, first.replaces is not None, first.kind)
+        return (self.start, *content, first.product, *dates, str(self.contract_id))
 
     def fact_days(self) -> set[int]:
         """Days on which something about the line becomes known, or is judged anew: a free row when it starts."""

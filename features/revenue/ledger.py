@@ -372,9 +372,10 @@ def _end_date(day: int | None) -> date | None:
 def _entry_rows(story: FamilyStory, _first_term: int, reporting_currency: str) -> Iterator[dict[str, Any]]:
     settlement = story.settlement
     for entry in story.entries:
-        term, follow_on, version = entry.term, entry.follow_on, entry.term.version
+        term, follow_on, version = entry.term, entry.follow_on, entry.version
         first, found = settlement.first_step(term), story.sets.get(term.number)
-        is_reason_known = version.loss_recorded is None or version.loss_recorded <= settlement.rules.last_day
+        loss = term.version
+        is_reason_known = loss.loss_recorded is None or loss.loss_recorded <= settlement.rules.last_day
         has_reason = entry.renewed == 0 and is_reason_known
         booked = None if entry.renewed is None else month_start(booked_month_end(settlement, entry))
         yield {
@@ -399,8 +400,8 @@ def _entry_rows(story: FamilyStory, _first_term: int, reporting_currency: str) -
             "matured_at": _instant(entry.matured),
             "booked_month": _end_date(booked),
             "rolling": settlement.is_rolling(term),
-            "loss_reason": version.loss_reason if has_reason else None,
-            "lost_to": version.lost_to if has_reason else None,
+            "loss_reason": loss.loss_reason if has_reason else None,
+            "lost_to": loss.lost_to if has_reason else None,
             "sold_by": version.sold_by,
             "set_known_at": None if found is None else _instant(found.known),
             "set_matured_at": None if found is None else _instant(found.matured),

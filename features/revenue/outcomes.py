@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from renewals.features.revenue.contract_lines import Version
 from renewals.features.revenue.settlement import Purchase, Settlement, Term, unique
 from renewals.features.revenue.valuation import (
     CHANGE_COLUMNS,
@@ -28,6 +29,8 @@ class Entry:
     """Ledger entry of a term that came due. Money in cents of the reporting currency, days as numbers."""
 
     term: Term
+    version: Version
+    """The row as known when the outcome became final."""
     account_id: Any
     due: int
     matured: int
@@ -54,7 +57,9 @@ def final_entry(settlement: Settlement, term: Term) -> Entry:
     renewed = int(follow_on is not None)
     outcome = _outcome(renewed, amount, changes)
     account = settlement.account(term, due - 1)
-    return Entry(term, account, due, settlement.day + 1, outcome, renewed, follow_on, rule, amount, changes)
+    return Entry(
+        term, term.version, account, due, settlement.day + 1, outcome, renewed, follow_on, rule, amount, changes
+    )
 
 
 def pending_entry(settlement: Settlement, term: Term) -> Entry:
@@ -66,7 +71,7 @@ def pending_entry(settlement: Settlement, term: Term) -> Entry:
     changes: dict[str, int | None] = dict.fromkeys(CHANGE_COLUMNS)
     amount = _amount_due(settlement, term, due)
     account = settlement.account(term, due - 1)
-    return Entry(term, account, due, expected, "pending", None, follow_on, rule, amount, changes)
+    return Entry(term, term.version, account, due, expected, "pending", None, follow_on, rule, amount, changes)
 
 
 def booked_month_end(settlement: Settlement, entry: Entry) -> int:

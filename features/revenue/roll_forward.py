@@ -116,7 +116,7 @@ class RollForward:
         opened, closed = self._held(before, chains), self._held(last, chains)
         self._revision = settlement.revision
         self._quiet_until = settlement.next_change(last)
-        if not opened and not closed and not self._closed:
+        if not opened and not closed and not self._closed and not self._closed_terms:
             self._closed = {}
             return
         accounts = self._account_rows(month, opened)
@@ -338,13 +338,12 @@ class RollForward:
                 row.money["closing"] += held.holding.amount
                 self._add_multi_year(row, held.term, held.holding.amount, last)
         customers = {row.account_id for row in rows.values() if row.is_customer}
-        chains = {held.chain for held in closed if held.holding.amount > 0}
-        now = _chains(self._settlement.terms)
+        paying = {held.term.number for held in closed if held.holding.amount > 0}
         for row in rows.values():
             money = row.money
             money["expansion"] = sum(money[name] for name in EXPANSION_COLUMNS)
             moved = self._settlement.owner(row.account_id, last) in customers or any(
-                now[term.number] in chains
+                _goes_on(term, paying)
                 for held in self._closed_terms.values()
                 if held.account_id == row.account_id
                 for term in (held.term, *held.term.lapsed_from)
@@ -389,6 +388,17 @@ def _running_by_account(items: Iterable[Held]) -> dict[Any, int]:
         if not held.is_paused:
             amounts[held.account_id] += held.holding.amount
     return dict(amounts)
+
+
+def _goes_on(term: Term, paying: set[int]) -> bool:
+    """True if one of these terms, by number, is a term or continues it."""
+    queue = [term]
+    while queue:
+        member = queue.pop()
+        if member.number in paying:
+            return True
+        queue += [pair.new for pair in member.new_pairs]
+    return False
 
 
 def _chains(terms: Sequence[Term]) -> dict[int, int]:

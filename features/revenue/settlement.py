@@ -71,6 +71,8 @@ class Term:
     """True if it counts as paid: on its last day for payment, or when its outcome was decided, it was not asked."""
     final: int | None = None
     """Day on which its outcome became final."""
+    final_due: int | None = None
+    """Day on which it was due, once its outcome is final."""
     noted: int | None = None
     """Day on which its purchase was judged."""
     old_pairs: list[Pair] = field(default_factory=list)
@@ -419,6 +421,8 @@ class Settlement:
 
     def due(self, term: Term) -> int | None:
         """Day on which a term is due, as known; None if it never is: it was amended, or is a step of a ramp."""
+        if term.final_due is not None:
+            return term.final_due
         if term.renewed_in_place is not None:
             return term.renewed_in_place
         if not term.new_pairs:
@@ -434,8 +438,9 @@ class Settlement:
             return term.renewed_in_place
         if term.new_pairs:
             return self.main_follow_on(term.new_pairs).new.start
-        ends = self.ends_after_pause(term)
-        return ends if term.final is not None else ends + self.rules.after_days + 1
+        if term.final_due is not None:
+            return term.final_due
+        return self.ends_after_pause(term) + self.rules.after_days + 1
 
     def main_follow_on(self, pairs: Sequence[Pair]) -> Pair:
         """The pair with the largest of several new terms; those of the same dates count together."""
@@ -447,7 +452,12 @@ class Settlement:
             amounts[pair.new.start, pair.new.end] += amount
         return min(
             pairs,
-            key=lambda p: (-amounts[p.new.start, p.new.end], p.new.start, p.new.end, -sizes[p], p.new.number),
+            key=lambda p: (
+                -amounts[p.new.start, p.new.end],
+                *(p.new.start, p.new.end, -sizes[p]),
+                p.new.version.account_id != p.old.version.account_id,
+                p.new.number,
+            ),
         )
 
     def is_held(self, term: Term, day: int) -> bool:
@@ -800,9 +810,10 @@ class Settlement:
         """Let renewals lapse that were not paid in time, and begin those that are paid after all."""
         if self.rules.policy.renewal.payment == "ignored":
             return
-        for term in self.terms:
-            if term.lapsed is not None and self.is_paid(term):
-                term.lapsed, term.begin = None, max(self.day, term.start)
+        for term in list(self.terms):
+            if term.lapsed is not None and self.is_paid(term) and self._terms_of_line[id(term.line)][-1] is term:
+                again = self._add_term(term.line, term.version, term.start, term.end, term.stop)
+                again.begin = max(self.day, term.start)
                 self.revision += 1
             if not term.old_pairs or term.is_waived or self.day < self.payment_deadline(term):
                 continue
@@ -815,11 +826,15 @@ class Settlement:
 
     def _judge_purchases(self) -> None:
         """Judge what each term that has started bought beyond what the customer had, by what is known now."""
-        for term in self.terms:
-            is_settled = not any(map(self.is_waiting, term.old_pairs))
-            if term.noted is None and term.is_live and term.begin <= self.day and is_settled:
-                term.noted = self.day
-                self._judge_purchase(term)
+        new = [term for term in self.terms if term.noted is None and term.is_live and term.begin <= self.day]
+        settled = [term for term in new if not any(map(self.is_waiting, term.old_pairs))]
+        for term in sorted(settled, key=lambda term: (self._is_elsewhere(term), term.number)):
+            term.noted = self.day
+            self._judge_purchase(term)
+
+    def _is_elsewhere(self, new: Term) -> bool:
+        """True if a term continues what another account held."""
+        return any(pair.old.version.account_id != new.version.account_id for pair in new.old_pairs)
 
     def _judge_purchase(self, new: Term) -> None:
         if any(pair.kind == "ramp" for pair in new.old_pairs):
@@ -856,8 +871,7 @@ class Settlement:
         """Up-sell in cents of a term over what it continues; each of several new terms adds to those before it."""
         old_terms = unique(pair.old for pair in new.old_pairs)
         new_terms = unique(pair.new for old in old_terms for pair in old.new_pairs)
-        before = [t for t in new_terms if t is not new and t.noted is not None and t.noted < self.day]
-        same_day = [t for t in new_terms if t is not new and t.noted == self.day and t.number < new.number]
+        before = [t for t in new_terms if t is not new and t.noted is not None]
         rates, day = self.rules.rates, new.start
         old = total([t.holding(min(day, t.ends) - 1, self.day, rates, day) for t in old_terms])
         years = term_years(max(t.length for t in old_terms))
@@ -867,7 +881,7 @@ class Settlement:
             bought = total([t.holding(max(day, t.start), self.day, rates, day) for t in terms])
             return decompose_change(old, bought, years, uplift).upsell if terms else 0
 
-        return upsell([*before, *same_day, new]) - upsell([*before, *same_day])
+        return upsell([*before, new]) - upsell(before)
 
     def _judge_amendment(self, term: Term) -> None:
         """Note the up-sell of a version that comes into effect today and raises a running term."""
@@ -893,8 +907,8 @@ class Settlement:
             due = self.due(term)
             if term.final is not None or not term.is_live or due is None or self.day < due + self.rules.after_days:
                 continue
-            if not any(map(self.is_waiting, term.new_pairs)):
-                term.final = self.day
+            if not any(map(self.is_waiting, (*term.new_pairs, *term.old_pairs))):
+                term.final, term.final_due = self.day, due
                 self.revision += not term.new_pairs
                 self.matured.append(term)
                 for pair in term.new_pairs:

@@ -277,8 +277,13 @@ def final_labels_stay(company: Company, teller: Teller) -> Iterator[str]:
 
 
 def labels_are_outcomes(company: Company, teller: Teller) -> Iterator[str]:
-    """The label of a term is the ledger's outcome of it, or of what took its place."""
+    """The label of a term is the ledger's outcome of it, or of what took its place.
+
+    A renewal that lapsed and was paid later is two terms of one contract: lost with what it followed, and bought anew.
+    """
     story = teller(company)
+    terms = {(state["contract_id"], state["start_date"], state["term"]) for state in story.rows("term_states")}
+    bought_anew = {key for key, count in Counter(term[:2] for term in terms).items() if count > 1}
     entries = {(row["contract_id"], row["product"], row["start_date"]): row for row in story.entries}
     ramps = {(row["contract_id"], row["product"], row["end_date"]): row for row in story.entries}
     places = {(row["old_id"], row["old_start"]): row for row in story.rows("pairs") if row["kind"] != "renewal"}
@@ -288,7 +293,7 @@ def labels_are_outcomes(company: Company, teller: Teller) -> Iterator[str]:
         for states in observed_terms(story, as_of).values():
             for state in states:
                 key = (state["contract_id"], state["start_date"])
-                if key in places:
+                if key in places or key in bought_anew:
                     continue
                 entry = entries.get((key[0], state["product"], key[1]))
                 entry = entry or ramps.get((key[0], state["product"], state["end_date"]))
