@@ -76,8 +76,8 @@ class Mutation:
 
 def unmasked(table: str, column: str, *laws: str) -> Mutation:
     """Mutation that shows a later fact of a table as if it had always been known."""
-    original = "        if column.known is not None\n"
-    replacement = f'        if column.known is not None and (contract.name, column.name) != ("{table}", "{column}")\n'
+    original = "if column.known is not None and column.name in rows.columns]"
+    replacement = f'{original[:-1]} and (spec.name, column.name) != ("{table}", "{column}")]'
     return Mutation(f"{table}.{column} is not masked", WINDOWS, original, replacement, laws or (REWRITTEN, ROWS))
 
 
@@ -131,16 +131,16 @@ MUTATIONS = [
     ),
     Mutation(
         "a fact after an outcome counts as known at its sale",
-        WINDOWS,
-        "_._known_day < day_of(_[instant_column])",
-        "_._known_day <= day_of(_[instant_column])",
+        "features/families/fit.py",
+        "days = final.select(*KEY, day=day_of(_.matured_at)).distinct()",
+        "days = final.select(*KEY, day=day_of(_.matured_at) + 1).distinct()",
         (SOLD,),
     ),
     Mutation(
         "a company link recorded later is known",
         WINDOWS,
-        'return _hide_future(table.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
-        'return table.cross_join(dates).drop("_cut")',
+        'return _hide_future(dated.cross_join(dates), TABLES[name]).drop("_cut", "_event_day")',
+        'return dated.cross_join(dates).drop("_cut", "_known_day")',
         ("parent_and_sisters",),
     ),
     Mutation(
@@ -333,8 +333,8 @@ MUTATIONS = [
     Mutation(
         "payments of other accounts count",
         SPINE,
-        "pays=known.paid_at.notnull().any().over(group_by=KEY)",
-        'pays=known.paid_at.notnull().any().over(group_by="as_of")',
+        "pays=_.paid_at.notnull().any().over(group_by=KEY)",
+        'pays=_.paid_at.notnull().any().over(group_by="as_of")',
         (ORACLE, SAME_ACCOUNT),
     ),
     # order of rows, and one row per key
@@ -363,8 +363,8 @@ MUTATIONS = [
     Mutation(
         "a term still runs at its end",
         SPINE,
-        "return has_passed(known_terms, known_terms.end_date)",
-        "return has_passed(known_terms, known_terms.end_date + ibis.interval(days=1))",
+        "has_ended = has_passed(known, known.end_date)",
+        "has_ended = has_passed(known, known.end_date + ibis.interval(days=1))",
         (ORACLE,),
     ),
     # the code itself

@@ -216,15 +216,15 @@ MUTATIONS = (
         "R10 (6)",
         "a larger contract replaces one that ends later",
         "settlement",
-        "                if new.end > twins[0].end and _is_at_least(room, size):",
-        "                if _is_at_least(room, size):",
+        "                if new.end > twins[0].end and self._are_at_least(",
+        "                if self._are_at_least(",
         ("A larger contract without seats begins in May and ends before the running one.",),
     ),
     Mutation(
         "R10 (6)",
         "a smaller contract replaces a larger one",
         "settlement",
-        "                if new.end > twins[0].end and _is_at_least(room, size):",
+        "                if new.end > twins[0].end and self._are_at_least(bought, [*replaced, *twins]):",
         "                if new.end > twins[0].end:",
         (
             "The next term, smaller than the old, starts ninety-one days before the end.",
@@ -262,7 +262,7 @@ MUTATIONS = (
         "R10 amendment",
         "an amendment to the same end is a renewal",
         "settlement",
-        '        return "renewal" if new.end > old.end else "amendment"',
+        '        return "renewal" if new.end > end else "amendment"',
         '        return "renewal"',
         (
             "A larger contract replaces the running one by its id and keeps the same end.",
@@ -471,7 +471,7 @@ MUTATIONS = (
         "R1 pending",
         "an outcome is final before the renewal is paid",
         "settlement",
-        "            if not any(map(self.is_waiting, term.new_pairs)):\n                term.final",
+        "            if not any(map(self.is_waiting, (*term.new_pairs, *term.old_pairs))):\n                term.final",
         "            if True:\n                term.final",
         (
             "The next term is paid on the ninetieth day after its start.",
@@ -482,8 +482,8 @@ MUTATIONS = (
         "R1 paid late",
         "a lapsed renewal that is paid counts from its start",
         "settlement",
-        "                term.lapsed, term.begin = None, max(self.day, term.start)",
-        "                term.lapsed, term.begin = None, term.start",
+        "                again.begin = max(self.day, term.start)\n                self.revision",
+        "                again.begin = term.start\n                self.revision",
         (
             "The next term is paid on the ninety-first day after its start.",
             "The next term is paid on day 40, and payment is asked within 30 days.",
