@@ -232,8 +232,12 @@ def _line_of(lines: list[Line], version: Version) -> Line | None:
     if same_start or not lines:
         return None
     before = max(lines, key=lambda line: line.start)
-    ends = before.versions[-1].end - ADJACENT_DAYS if version.is_dated else before.start + 1
-    return None if version.start >= max(ends, before.start + 1) else before
+    newest = before.versions[-1]
+    end = newest.end
+    if newest.cancelled is not None and newest.cancelled <= version.known:
+        end = min(end, newest.cancelled)
+    first_start = end - ADJACENT_DAYS if version.is_dated else before.start + 1
+    return None if version.start >= max(first_start, before.start + 1) else before
 
 
 USUAL_TERMS, FEWEST_TERMS = 20, 5
@@ -247,6 +251,8 @@ class PaymentShare:
         paid_days: dict[tuple[int, Any, str, int], int] = {}
         for line in lines:
             first = line.versions[0]
+            if first.kind in ("pause", "one_off") or all(version.arr == 0 for version in line.versions):
+                continue
             key = (line.start, first.account_id, line.product, first.end)
             days = [max(v.paid, v.known) for v in line.versions if v.paid is not None]
             paid_days[key] = min([*days, paid_days.get(key, OPEN_END)])

@@ -345,6 +345,7 @@ class Settlement:
         term.is_void = never_ran and (term.is_void or not counted)
         stop = term.start if is_deleted else stop
         term.stop = stop if stop is None else max(stop, term.start)
+        term.is_void |= term.begin > term.start and term.begin >= term.ends
         self._queue_maturity(term)
 
     def month_final_day(self, day: int) -> int:
@@ -352,12 +353,17 @@ class Settlement:
         return month_end(day) + self.rules.after_days
 
     def _move_end(self, line: Line, term: Term, version: Version) -> None:
-        """Move the end of a term: by less than half its length an extension, by more a renewal in place."""
+        """Move the end of a term: by less than half its length an extension, by more a renewal in place.
+
+        Once another contract follows, a later end changes nothing.
+        """
         moved = version.end - term.end
+        if moved > 0 and term.new_pairs:
+            return
         if moved > 0 and (term.final is not None or term.ends + self.rules.after_days < self.day):
             again = self._add_term(line, version, term.end, version.end, None)
             again.begin = max(self.day, again.start)
-        elif term.new_pairs or term.final is not None:
+        elif term.final is not None:
             return
         elif moved > 0 and 2 * moved >= term.length and term.start < self.day and version.arr > 0:
             term.renewed_in_place = min(self.day, term.ends)
@@ -572,24 +578,51 @@ class Settlement:
                     self._drop_pair(pair)
 
     def _join_terms(self) -> None:
-        """Join each new term that continues nothing so far to what it continues."""
-        for new in sorted(self.terms, key=lambda term: (term.start, term.number)):
-            if new.is_live and not new.old_pairs and new.begin == new.start:
-                self._join_term(new)
-
-    def _join_term(self, new: Term) -> None:
-        open_terms = [old for old in self.terms if self._can_follow(old, new) and self.is_in_time(old, new)]
-        paid_terms = open_terms if new.is_free else [old for old in open_terms if not old.is_free]
-        for candidates in (paid_terms, open_terms) if len(paid_terms) < len(open_terms) else (open_terms,):
+        """Join each new term to what it continues, rule by rule, paid terms before free ones."""
+        for with_free in (False, True):
             for rule, find in self._finders():
-                for old in find(candidates, new):
-                    self._add_pair(old, new, rule, self._kind(old, new))
-                if new.old_pairs:
-                    return
-        if self.day == max(new.known, new.start):
-            self._judge_overlap(open_terms, new)
-        if not new.old_pairs and new.known == self.day and self._is_too_late(new):
-            new.begin = max(self.day, new.start)
+                for new in self._without_old_pairs(rule):
+                    for old in find(self._open_terms(new, with_free), new):
+                        self._add_pair(old, new, rule, self._kind(old, new))
+        self._join_further_ends()
+        for new in self._without_old_pairs("overlap"):
+            if self.day == max(new.known, new.start):
+                self._judge_overlap(self._open_terms(new, True), new)
+            if not new.old_pairs and new.known == self.day and self._is_too_late(new):
+                new.begin = max(self.day, new.start)
+                new.is_void = new.begin >= new.ends
+
+    def _without_old_pairs(self, rule: Rule) -> list[Term]:
+        """Terms that continue nothing so far: by rule 5 the nearest first, else in the order of their starts."""
+        new_terms = [new for new in self.terms if new.is_live and not new.old_pairs and new.begin == new.start]
+
+        def order(new: Term) -> tuple[int, int, int]:
+            if rule != "grace":
+                return (0, new.start, new.number)
+            distances = [self._distance(old, new) for old in self._in_grace(self._open_terms(new, True), new)]
+            return (min(distances, default=OPEN_END), new.start, new.number)
+
+        return sorted(new_terms, key=order) if len(new_terms) > 1 else new_terms
+
+    def _open_terms(self, new: Term, with_free: bool) -> list[Term]:
+        """Terms that a new one may continue; a paid one continues a free one only if `with_free`."""
+        return [
+            old
+            for old in self.terms
+            if self._can_follow(old, new)
+            and self.is_in_time(old, new)
+            and (with_free or new.is_free or not old.is_free)
+        ]
+
+    def _join_further_ends(self) -> None:
+        """Join, by rule 4, a term that nothing continues to a new one that already continues another."""
+        for new in self.terms:
+            if not new.is_live or not new.old_pairs or new.begin != new.start:
+                continue
+            for old in self._adjacent(self._open_terms(new, False), new):
+                is_renewal = all(pair.kind == "renewal" and pair.rule != "in_place" for pair in new.old_pairs)
+                if not old.new_pairs and is_renewal:
+                    self._add_pair(old, new, "adjacent", self._kind(old, new))
 
     def _finders(self) -> Sequence[tuple[Rule, Any]]:
         """The rules in their order, each with the function that finds what a new term continues."""
@@ -629,7 +662,12 @@ class Settlement:
         return old.renewed_in_place is None and all(pair.new.start == new.start for pair in old.new_pairs)
 
     def _with_twins(self, found: Term, terms: Sequence[Term], new: Term) -> list[Term]:
-        """The term found, with those of its dates, product and ids: one contract booked in several rows."""
+        """The term found, with those of its dates, product and ids: one contract booked in several rows.
+
+        What starts before the term found would be renewed takes the place of that one only.
+        """
+        if new.start < found.ends - self.before_window(found):
+            return [found]
         ids = (found.version.subscription, found.version.order)
         return [
             t
@@ -639,6 +677,10 @@ class Settlement:
             and self._is_alike(t, found)
             and self._is_free_for(t, new)
         ]
+
+    def _nearest(self, terms: Sequence[Term], new: Term) -> Term:
+        """The term whose end is nearest to the start of the new one; of several the one that started last."""
+        return min(terms, key=lambda t: (self._distance(t, new), -t.start, t.number))
 
     def _is_alike(self, old: Term, new: Term) -> bool:
         """True if both are the same product of the same account."""
@@ -665,7 +707,7 @@ class Settlement:
         same = [t for t in terms if t.start < new.start and is_same(t) and self._is_free_for(t, new)]
         product = [t for t in same if t.version.product == new.version.product]
         product = product or [t for t in same if self._is_near(t, new)]
-        return self._with_twins(max(product, key=lambda t: (t.ends, t.start, t.number)), terms, new) if product else []
+        return self._with_twins(self._nearest(product, new), terms, new) if product else []
 
     def _of_order(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(3) The row before it of the same order and product."""
@@ -680,7 +722,7 @@ class Settlement:
             and t.end < new.end
             and self._is_free_for(t, new)
         ]
-        return self._with_twins(max(same, key=lambda t: (t.ends, t.start, t.number)), terms, new) if same else []
+        return self._with_twins(self._nearest(same, new), terms, new) if same else []
 
     def _of_ramp(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(3) The step before it of a ramp."""
@@ -810,6 +852,7 @@ class Settlement:
         """Let renewals lapse that were not paid in time, and begin those that are paid after all."""
         if self.rules.policy.renewal.payment == "ignored":
             return
+        has_lapsed = False
         for term in list(self.terms):
             if term.lapsed is not None and self.is_paid(term) and self._terms_of_line[id(term.line)][-1] is term:
                 again = self._add_term(term.line, term.version, term.start, term.end, term.stop)
@@ -819,10 +862,13 @@ class Settlement:
                 continue
             if any(map(self.is_waiting, term.old_pairs)):
                 term.lapsed, term.lapsed_from = self.day, [pair.old for pair in term.old_pairs]
-                for pair in list(term.old_pairs):
+                for pair in [*term.old_pairs, *term.new_pairs]:
                     self._drop_pair(pair)
+                has_lapsed = True
             else:
                 term.is_waived = True
+        if has_lapsed:
+            self._join_terms()
 
     def _judge_purchases(self) -> None:
         """Judge what each term that has started bought beyond what the customer had, by what is known now."""

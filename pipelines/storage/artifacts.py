@@ -31,7 +31,8 @@ LEDGER, WINDOWS, FEATURES, LABELS = "ledger", "windows", "features", "labels"
 """Subfolders of a work folder (`act` or `learn`), with one table per file."""
 LEARN_COMMAND, SCORE_COMMAND = "renewals learn --until DATE", "renewals score --as-of DATE"
 """Commands that write the tables of `learn` and of `act` again."""
-RENEWALS, EXPANSIONS = f"{LEDGER}/renewals.parquet", f"{LEDGER}/expansions.parquet"
+TERM_STATES, TERM_OUTCOMES = f"{LEDGER}/term_states.parquet", f"{LEDGER}/term_outcomes.parquet"
+EXPANSIONS = f"{LEDGER}/expansions.parquet"
 
 
 def read_spine(con: Any, job: Job) -> ir.Table:

@@ -19,7 +19,12 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.storage import feedback_log
-from renewals.pipelines.storage.artifacts import DISAGREEMENTS, DISAGREEMENTS_SUMMARY, RENEWALS, read_outcomes
+from renewals.pipelines.storage.artifacts import (
+    DISAGREEMENTS,
+    DISAGREEMENTS_SUMMARY,
+    TERM_STATES,
+    read_outcomes,
+)
 from renewals.pipelines.storage.engine import atomic, warehouse
 from renewals.pipelines.storage.published import list_archive
 
@@ -56,7 +61,7 @@ def current_tally(job: Job, log: pd.DataFrame) -> dict[str, Any]:
 
     The ledger ends on that day: at a later day, a renewal whose grace has passed since would look lost.
     """
-    days = list_archive.archived_days(job, RENEWALS)
+    days = list_archive.archived_days(job, TERM_STATES)
     if not days:
         rows = manager_feedback.current_verdicts(log)
         return manager_feedback.count_correct(
@@ -80,7 +85,7 @@ def verdict_outcomes(job: Job, verdicts: pd.DataFrame) -> pd.Series:
     outcomes = read_outcomes(con, job)
     keyed = verdicts[[*KEY, "renewal_date"]].assign(place=range(len(verdicts)))
     spine = ibis.memtable(keyed.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
-    spine = spine.mutate(account_id=spine.account_id.try_cast(outcomes["renewals"].account_id.type()))
+    spine = spine.mutate(account_id=spine.account_id.try_cast(outcomes["term_states"].account_id.type()))
     labels = load_targets(["renewal"])["renewal"].label(spine, Outcomes(job.day, **outcomes))
     joined = spine.mutate(as_of=spine.as_of.date()).join(labels, list(KEY)).select("place", "label").to_pandas()
     result: pd.Series = joined.drop_duplicates("place").set_index("place")["label"].reindex(range(len(verdicts)))

@@ -36,7 +36,7 @@ ARCHIVED_FILES = (
     *(artifacts.CONTRIBUTIONS, artifacts.PEER_MEDIANS, artifacts.PRESCRIBED_PLAYBOOKS, artifacts.ALERTS),
     *(artifacts.DISAGREEMENTS, artifacts.DISAGREEMENTS_SUMMARY),
     *(f"{artifacts.FORECAST_FOLDER}/{name}" for name in (artifacts.FORECAST, artifacts.FORECAST_SUMMARY)),
-    *(artifacts.RENEWALS, artifacts.EXPANSIONS),
+    *(artifacts.TERM_STATES, artifacts.TERM_OUTCOMES, artifacts.EXPANSIONS),
 )
 """Files of the folder `act` that are archived if they exist."""
 MAX_ARCHIVED_DAYS = 12
