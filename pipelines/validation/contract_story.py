@@ -26,6 +26,7 @@ from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.validation.context import known_time
 from renewals.pipelines.validation.quarantine import format_percent
+from renewals.pipelines.validation.value_forms import format_count
 from renewals.reports.sanitize import make_printable, truncate
 
 MAX_EXAMPLES = 3
@@ -465,15 +466,15 @@ def story_notes(story: ContractStory, policy: Policy) -> Iterator[str]:
     if story.rolling and not story.do_many_roll_on:
         yield (
             f"contracts: {len(story.rolling):,} of {story.running:,} running contracts roll on, for example "
-            f"{shown(story.rolling[0])}: they are in no renewal rate, and {story.rolling_accounts:,} accounts that "
-            "have no other contract are not on the list"
+            f"{shown(story.rolling[0])}: they are in no renewal rate, and "
+            f"{format_count(story.rolling_accounts, 'account')} without any other contract cannot be on the list"
         )
     if story.unsold_accounts:
         share = format_percent(story.unsold_events, story.events)
         yield (
-            f"usage_events: {len(story.unsold_accounts):,} accounts use the product without any contract, with "
-            f"{story.unsold_events:,} of {story.events:,} events ({share}), for example "
-            f"{shown(story.unsold_accounts[0])}: they are on no list"
+            f"usage_events: {story.unsold_events:,} of {story.events:,} events ({share}) are by "
+            f"{format_count(len(story.unsold_accounts), 'account')} without any contract, for example "
+            f"{shown(story.unsold_accounts[0])}: such an account cannot be on the list"
         )
 
 

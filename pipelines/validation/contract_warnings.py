@@ -25,6 +25,7 @@ from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation.context import Anomaly, count_rows, known_time
 from renewals.pipelines.validation.contract_story import ContractStory, EndedTerm, NewTerm, chain_of, shown
 from renewals.pipelines.validation.quarantine import format_percent
+from renewals.pipelines.validation.value_forms import format_count
 
 MIN_PARENT_CONTRACTS = 1
 """Contracts that end while a new one of a parent starts: each merger that is not recorded shows a customer as lost."""
@@ -215,7 +216,7 @@ def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Ano
                 f"contracts: a payment date is given for only {paid}, but renewal.payment is required: "
                 f"{payments.lapsed_renewals:,} of {payments.renewals:,} renewals were not paid within "
                 f"{policy.renewal.payment_days} days of their start and count as lost. {remedy}",
-                Notice("payments_missing", {"paid": payments.paid_terms, "terms": payments.terms}),
+                Notice("renewals_unpaid", {"paid": payments.paid_terms, "terms": payments.terms}),
             )
         return
     if not payments.paid_terms:
@@ -224,8 +225,8 @@ def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Ano
     if is_rare and not payments.asked_renewals:
         yield Anomaly(
             f"contracts: a payment date is given for only {paid}, the first of {first_paid}, so no renewal is asked "
-            f"for its payment: it is asked only where at least {PAYMENT_SHARE:.0%} of the contracts of the year before "
-            f"have one. {remedy}",
+            f"for its payment: it is asked only where at least {format_percent(PAYMENT_SHARE, 1)} of the contracts of "
+            f"the year before have one. {remedy}",
             Notice("payments_missing", {"paid": payments.paid_terms, "terms": payments.terms}),
         )
     elif payments.first_paid - payments.first_start > FIRST_PAYMENT_DAYS:
@@ -240,7 +241,7 @@ def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Ano
             f"{day_date(payments.first_start)} (given for {paid}): renewals of the time before count without payment, "
             f"{asked}. If payments were not recorded before that day, nothing needs to be done; else: "
             f"{remedy[0].lower()}{remedy[1:]}",
-            Notice("payments_since", {"first_day": first_paid.isoformat()}),
+            None,
         )
 
 
@@ -257,7 +258,7 @@ def _find_ignored_cancellations(contracts: ir.Table) -> Iterator[Anomaly]:
         f"and start, which is ignored, for example {shown(first['contract_id'])}: cancelled on "
         f"{first['cancelled_at']:%Y-%m-%d}, signed on {first['signed_at']:%Y-%m-%d}. If such a date stands for 'not "
         "cancelled', leave it empty (source.null_values names texts that mean empty); else correct it",
-        Notice("cancellations_ignored", {"contracts": len(ignored)}),
+        None,
     )
 
 
@@ -283,9 +284,9 @@ def _find_rolling_contracts(story: ContractStory) -> Iterator[Anomaly]:
     yield Anomaly(
         f"contracts: {_share(count, story.running, 'running contract')} roll on (no end, or terms under "
         f"{ROLLING_DAYS} days), for example {shown(story.rolling[0])}: they are in no renewal rate, and "
-        f"{story.rolling_accounts:,} accounts that have no other contract are not on the list. Churn and ARR count "
-        "them. If they have a term, give its end_date",
-        Notice("rolling_contracts", {"contracts": count, "accounts": story.rolling_accounts}),
+        f"{format_count(story.rolling_accounts, 'account')} without any other contract cannot be on the list. They "
+        "count in churn and ARR. If they have a longer term, give its end_date",
+        Notice("rolling_contracts", {"share": count / story.running}),
     )
 
 
