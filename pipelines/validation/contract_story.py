@@ -114,6 +114,7 @@ class ContractStory:
     contracts: int = 0
     joined: Counter[tuple[str, str]] = field(default_factory=Counter)
     overlaps: list[Overlap] = field(default_factory=list)
+    """The largest first."""
     moved_ends: Counter[str] = field(default_factory=Counter)
     twins: list[tuple[Any, ...]] = field(default_factory=list)
     """Ids of contracts with one account, product and dates."""
@@ -183,6 +184,7 @@ def tell_contracts(tables: Mapping[str, ir.Table], told_on: date, policy: Policy
     story = ContractStory(told_on)
     for family in ledger.stories():
         _add_family(story, family.settlement)
+    story.overlaps.sort(key=lambda overlap: (-overlap.both_amount, overlap.starts, str(overlap.new_ids)))
     _count_unsold_use(story, tables)
     return story
 
@@ -483,8 +485,12 @@ def _joined_text(joined: Mapping[tuple[str, str], int]) -> str:
     kinds: Counter[str] = Counter()
     for (_rule, kind), count in joined.items():
         kinds[kind] += count
-    names = {"renewal": "renewals", "amendment": "amendments", "ramp": "steps of a ramp"}
-    by_kind = ", ".join(f"{kinds[kind]:,} {name}" for kind, name in names.items() if kinds[kind])
+    names = {
+        "renewal": ("renewal", "renewals"),
+        "amendment": ("amendment", "amendments"),
+        "ramp": ("step of a ramp", "steps of a ramp"),
+    }
+    by_kind = ", ".join(f"{kinds[kind]:,} {forms[kinds[kind] != 1]}" for kind, forms in names.items() if kinds[kind])
     by_rule = ", ".join(
         f"{count:,} {text}"
         for rule, text in RULES.items()

@@ -18,6 +18,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from renewals.features.policy import Policy
+from renewals.features.revenue.contract_lines import USUAL_TERMS
 from renewals.features.revenue.settlement import PAYMENT_SHARE, ROLLING_DAYS
 from renewals.features.revenue.valuation import day_date
 from renewals.features.tables import TABLES
@@ -226,7 +227,7 @@ def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Ano
         yield Anomaly(
             f"contracts: a payment date is given for only {paid}, the first of {first_paid}, so no renewal is asked "
             f"for its payment: it is asked only where at least {format_percent(PAYMENT_SHARE, 1)} of the contracts of "
-            f"the year before have one. {remedy}",
+            f"the year before it, and of the last {USUAL_TERMS}, have one. {remedy}",
             Notice("payments_missing", {"paid": payments.paid_terms, "terms": payments.terms}),
         )
     elif payments.first_paid - payments.first_start > FIRST_PAYMENT_DAYS:
