@@ -20,7 +20,7 @@ from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.contract_lines import OPEN_END, Line
 from renewals.features.revenue.ledger import RenewalLedger
-from renewals.features.revenue.settlement import PAYMENT_SHARE, Settlement, Term
+from renewals.features.revenue.settlement import PAYMENT_SHARE, Settlement, Term, unique
 from renewals.features.revenue.valuation import day_date
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContractError
@@ -216,26 +216,25 @@ def _add_family(story: ContractStory, settlement: Settlement) -> None:
 
 def _overlaps(settlement: Settlement) -> Iterator[Overlap]:
     """Overlaps, one for each purchase: new contracts of the same dates were bought together."""
-    groups: dict[Hashable, list[tuple[Term, Term, bool]]] = defaultdict(list)
+    groups: dict[tuple[Any, str, int, int, bool], list[tuple[Term, Term]]] = defaultdict(list)
     for old, new, replaces in settlement.overlaps:
         if old.is_live and new.is_live:
             key = (settlement.account(new), new.version.product, new.start, new.end, replaces)
-            groups[key].append((old, new, replaces))
-    for members in groups.values():
-        starts, replaces = members[0][1].start, members[0][2]
-        old_terms, new_terms = ({id(member[side]): member[side] for member in members}.values() for side in (0, 1))
-        amounts = [
-            sum(term.holding(starts, settlement.day, settlement.rules.rates).amount for term in terms)
+            groups[key].append((old, new))
+    for (account, _product, start, _end, replaces), members in groups.items():
+        old_terms, new_terms = (unique(pair[side] for pair in members) for side in (0, 1))
+        old_amount, new_amount = (
+            sum(term.holding(start, settlement.day, settlement.rules.rates).amount for term in terms)
             for terms in (old_terms, new_terms)
-        ]
+        )
         yield Overlap(
-            settlement.account(members[0][1]),
+            account,
             _contract_ids(old_terms),
             _contract_ids(new_terms),
-            day_date(starts),
+            day_date(start),
             replaces,
-            sum(amounts),
-            amounts[1],
+            old_amount + new_amount,
+            new_amount,
         )
 
 
@@ -326,7 +325,7 @@ def _count_payments(payments: PaymentDates, settlement: Settlement) -> None:
     renewals = [pair.new for pair in settlement.pairs if pair.voided is None and pair.kind == "renewal"]
     in_place = {id(pair.new) for pair in settlement.pairs if pair.rule == "in_place"}
     lapsed = [term for term in settlement.terms if term.lapsed is not None]
-    for term in {id(term): term for term in (*renewals, *lapsed) if id(term) not in in_place}.values():
+    for term in unique(term for term in (*renewals, *lapsed) if id(term) not in in_place):
         decided = min(settlement.payment_deadline(term), rules.last_day)
         payments.renewals += 1
         payments.lapsed_renewals += term.lapsed is not None

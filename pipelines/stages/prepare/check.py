@@ -51,6 +51,7 @@ from renewals.pipelines.validation.load_times import find_bulk_loads
 from renewals.pipelines.validation.problems import Problems
 from renewals.pipelines.validation.quarantine import (
     add_reason,
+    anomaly_notices,
     broken_rows_with_reasons,
     format_percent,
     stop_on_problems,
@@ -263,9 +264,7 @@ def _validation_report(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extracted_at": _iso_time(context.job.settings.source.extracted_at),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "notices": [
-            notice.as_dict() for notice in (*gaps.notices, *notices, *(anomaly.notice for anomaly in anomalies))
-        ],
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *notices, *anomaly_notices(anomalies))],
         "contracts": contracts,
         "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [

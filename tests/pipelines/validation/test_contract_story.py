@@ -18,6 +18,7 @@ import pytest
 
 from renewals.features.policy import Policy
 from renewals.pipelines.runtime.errors import DataContractError
+from renewals.pipelines.stages.prepare.check import check
 from renewals.pipelines.validation.contract_story import (
     ContractStory,
     require_decided_overlaps,
@@ -28,7 +29,7 @@ from renewals.pipelines.validation.contract_story import (
 )
 from renewals.pipelines.validation.contract_warnings import find_contract_anomalies
 from renewals.reports.words import MESSAGES
-from tests.pipelines.validation.test_check import COMPANY, check, company, job, parse_rows, write_csv
+from tests.pipelines.validation.test_check import COMPANY, company, job, parse_rows, write_csv
 
 TEXTS = ("contract_id", "account_id", "product", "plan", "currency", "kind", "subscription_id", "order_id")
 TIMES = ("start_date", "end_date", "signed_at", "paid_at", "cancelled_at", "deleted_at", "recorded_at", "valid_from")
@@ -115,13 +116,13 @@ def yearly(accounts: int, *years: int, others: str = "") -> list[str]:
 # --- the day, and the tables together ----------------------------------------------------------------
 
 
-def test_the_story_is_told_on_the_day_after_the_newest_known_day():
+def test_the_story_is_told_on_the_day_after_the_newest_known_day() -> None:
     raw = tables("c1 acme 2024-01-01 2025-01-01 1", events={"acme": 1})
     assert telling_day(raw, None) == date(2024, 1, 1)
     assert telling_day(raw, datetime(2023, 6, 1)) == date(2023, 6, 2)
 
 
-def test_a_contract_without_signature_does_not_move_the_day_of_the_story():
+def test_a_contract_without_signature_does_not_move_the_day_of_the_story() -> None:
     raw = tables("c1 acme 2030-01-01 2031-01-01 1 signed_at=", events={"acme": 1})
     assert telling_day(raw, None) == date(2023, 2, 2)
 
@@ -134,7 +135,7 @@ OVERLAP = """
 """
 
 
-def test_figures_and_notes_are_in_the_report_and_in_the_result(tmp_path: Path):
+def test_figures_and_notes_are_in_the_report_and_in_the_result(tmp_path: Path) -> None:
     result = check(job(company(tmp_path / "in", contracts=OVERLAP), tmp_path))
     contracts = json.loads((tmp_path / "validation_report.json").read_text())["contracts"]
     assert contracts["told_on"] == "2024-02-03"
@@ -150,7 +151,7 @@ def test_figures_and_notes_are_in_the_report_and_in_the_result(tmp_path: Path):
     assert result["warnings"] == []
 
 
-def test_a_warning_has_a_notice_for_the_list(tmp_path: Path):
+def test_a_warning_has_a_notice_for_the_list(tmp_path: Path) -> None:
     folder = company(tmp_path / "in", contracts=OVERLAP.replace("2026-07-01", ""))
     check(job(folder, tmp_path))
     report = json.loads((tmp_path / "validation_report.json").read_text())
@@ -158,7 +159,19 @@ def test_a_warning_has_a_notice_for_the_list(tmp_path: Path):
     assert "1 of 1 running contract (100 %) roll on" in report["warnings"][0]
 
 
-def test_an_overlap_stops_the_run_if_the_setting_says_so(tmp_path: Path):
+def test_a_warning_that_changes_no_list_has_no_notice(tmp_path: Path) -> None:
+    before = (
+        COMPANY["contracts"]
+        .replace("| arr", "| arr | signed_at  | cancelled_at")
+        .replace("12000", "1 | 2023-12-01 | 1999-01-01")
+    )
+    contracts = "\n".join(before.splitlines()[:3])
+    (warning,) = check(job(company(tmp_path / "in", contracts=contracts), tmp_path))["warnings"]
+    assert "1 of 1 row (100 %) have a cancelled_at before both signature and start" in warning
+    assert json.loads((tmp_path / "validation_report.json").read_text())["notices"] == []
+
+
+def test_an_overlap_stops_the_run_if_the_setting_says_so(tmp_path: Path) -> None:
     folder = company(tmp_path / "in")
     check(job(folder, tmp_path))
     before = (tmp_path / "clean" / "contracts.parquet").read_bytes()
@@ -173,14 +186,14 @@ def test_an_overlap_stops_the_run_if_the_setting_says_so(tmp_path: Path):
     assert (tmp_path / "clean" / "contracts.parquet").read_bytes() == before
 
 
-def test_the_small_company_is_without_warnings(tmp_path: Path):
+def test_the_small_company_is_without_warnings(tmp_path: Path) -> None:
     assert check(job(company(tmp_path / "in", **COMPANY), tmp_path))["warnings"] == []
 
 
 # --- how the contracts are understood ----------------------------------------------------------------
 
 
-def test_contracts_are_counted_by_the_rule_and_kind_by_which_they_are_joined():
+def test_contracts_are_counted_by_the_rule_and_kind_by_which_they_are_joined() -> None:
     story = tell(
         """
         a23 a 2023-01-01 2024-01-01 10
@@ -208,7 +221,7 @@ TWO_OVERLAPS = """
 
 
 @pytest.mark.parametrize(("setting", "replaced"), [("auto", 1), ("two", 0), ("replace", 2), ("stop", 0)])
-def test_overlaps_are_reported_with_the_revenue_of_both_readings(setting: str, replaced: int):
+def test_overlaps_are_reported_with_the_revenue_of_both_readings(setting: str, replaced: int) -> None:
     policy = Policy.model_validate({"contracts": {"overlap": setting}})
     story = tell(TWO_OVERLAPS, policy=policy)
     assert story_facts(story)["overlaps"] == {
@@ -222,7 +235,7 @@ def test_overlaps_are_reported_with_the_revenue_of_both_readings(setting: str, r
     assert "63,000 USD if all run side by side, 39,000 USD if all take its place" in note
 
 
-def test_rows_bought_together_are_one_overlap():
+def test_rows_bought_together_are_one_overlap() -> None:
     story = tell(
         """
         old a 2023-01-01 2024-01-01 12000 seats=10
@@ -235,7 +248,7 @@ def test_rows_bought_together_are_one_overlap():
     assert (overlap.both_amount, overlap.new_amount) == (3_000_000, 1_800_000)
 
 
-def test_an_overlap_stops_nothing_unless_the_setting_says_so():
+def test_an_overlap_stops_nothing_unless_the_setting_says_so() -> None:
     require_decided_overlaps(tell(TWO_OVERLAPS), Policy())
     stop = Policy.model_validate({"contracts": {"overlap": "stop"}})
     require_decided_overlaps(tell(yearly(2, 2023, 2024)), stop)
@@ -245,7 +258,7 @@ def test_an_overlap_stops_nothing_unless_the_setting_says_so():
     assert str(stopped.value).count("account 'a'") == 3
 
 
-def test_moved_ends_are_counted_by_what_they_mean():
+def test_moved_ends_are_counted_by_what_they_mean() -> None:
     story = tell(
         """
         longer a 2023-01-01 2024-01-01 10 recorded_at=2022-12-31
@@ -268,7 +281,7 @@ def test_moved_ends_are_counted_by_what_they_mean():
     )
 
 
-def test_contracts_of_the_same_dates_under_two_ids_are_named_with_the_revenue_counted_twice():
+def test_contracts_of_the_same_dates_under_two_ids_are_named_with_the_revenue_counted_twice() -> None:
     (note,) = notes(
         """
         c1 a 2025-06-01 2026-06-01 12000
@@ -287,7 +300,7 @@ def test_contracts_of_the_same_dates_under_two_ids_are_named_with_the_revenue_co
     )
 
 
-def test_currencies_changed_in_mid_contract_are_counted():
+def test_currencies_changed_in_mid_contract_are_counted() -> None:
     story = tell(
         """
         c1 a 2025-06-01 2026-06-01 100 currency=USD recorded_at=2025-05-01
@@ -304,7 +317,7 @@ def test_currencies_changed_in_mid_contract_are_counted():
     assert any(note.startswith("contracts: 2 changed their currency") for note in story_notes(story, Policy()))
 
 
-def test_use_without_a_contract_is_counted_unless_the_account_was_merged_into_one_with_a_contract():
+def test_use_without_a_contract_is_counted_unless_the_account_was_merged_into_one_with_a_contract() -> None:
     accounts = [
         {"account_id": "free"},
         {"account_id": "part", "merged_into_account_id": "old"},
@@ -322,21 +335,21 @@ def test_use_without_a_contract_is_counted_unless_the_account_was_merged_into_on
 
 # --- mergers -----------------------------------------------------------------------------------------
 
-GROUP = [
+GROUP: list[dict[str, Any]] = [
     {"account_id": "A", "parent_account_id": "B"},
     {"account_id": "B", "parent_account_id": "C"},
     {"account_id": "C"},
 ]
 
 
-def test_a_contract_that_goes_on_under_the_parent_is_reported():
+def test_a_contract_that_goes_on_under_the_parent_is_reported() -> None:
     (warning,) = warnings("A23 A 2023-01-01 2024-01-01 1\nC24 C 2024-01-15 2025-01-15 1", accounts=GROUP)
     assert "1 of 2 contracts (50 %) end with nothing that follows" in warning
     assert "'A23' of account 'A' ends on 2024-01-01, 'C24' of 'C' starts on 2024-01-15" in warning
     assert "merged_into_account_id" in warning
 
 
-def test_the_advice_on_mergers_leads_to_a_renewal():
+def test_the_advice_on_mergers_leads_to_a_renewal() -> None:
     merged = [row | {"merged_into_account_id": row.get("parent_account_id")} for row in GROUP]
     contracts = "A23 A 2023-01-01 2024-01-01 1\nC24 C 2024-01-15 2025-01-15 1"
     assert warnings(contracts, accounts=merged) == []
@@ -360,11 +373,11 @@ def test_the_advice_on_mergers_leads_to_a_renewal():
         ),
     ],
 )
-def test_other_contracts_of_parents_are_not_reported(contracts: str):
+def test_other_contracts_of_parents_are_not_reported(contracts: str) -> None:
     assert warnings(contracts, accounts=GROUP) == []
 
 
-def test_accounts_that_name_each_other_as_parents_do_no_harm():
+def test_accounts_that_name_each_other_as_parents_do_no_harm() -> None:
     ring = [{"account_id": a, "parent_account_id": b} for a, b in (("x", "y"), ("y", "x"), ("z", "z"))]
     assert warnings("x23 x 2023-01-01 2024-01-01 1\nz24 z 2024-01-01 2025-01-01 1", accounts=ring) == []
 
@@ -380,19 +393,19 @@ def moved(customers: int, stayed: int = 0, lost: int = 0, year: int = 2025) -> l
     return [*before, *after, *renewed]
 
 
-def test_a_renamed_product_is_reported_with_the_setting():
+def test_a_renamed_product_is_reported_with_the_setting() -> None:
     (warning,) = warnings(moved(8, lost=2), "2025-12-01")
     assert "8 of 10 customers (80 %) of 'core' since 2025-01-01 went on to 'platform'" in warning
     assert """--set 'contracts.renamed_products={"core": "platform"}'""" in warning
 
 
-def test_the_setting_keeps_what_was_renamed_before():
+def test_the_setting_keeps_what_was_renamed_before() -> None:
     policy = Policy.model_validate({"contracts": {"renamed_products": {"basic": "core"}}})
     (warning,) = warnings(moved(5), "2025-12-01", policy)
     assert """renamed_products={"basic": "core", "core": "platform"}'""" in warning
 
 
-def test_the_advice_on_renamed_products_leads_to_renewals():
+def test_the_advice_on_renamed_products_leads_to_renewals() -> None:
     policy = Policy.model_validate({"contracts": {"renamed_products": {"core": "platform"}}})
     assert warnings(moved(8, lost=2), "2025-12-01", policy) == []
     assert tell(moved(8, lost=2), "2025-12-01", policy).joined == {("adjacent", "renewal"): 8}
@@ -412,11 +425,11 @@ def test_the_advice_on_renamed_products_leads_to_renewals():
         ),
     ],
 )
-def test_other_moves_between_products_are_not_reported(contracts: list[str]):
+def test_other_moves_between_products_are_not_reported(contracts: list[str]) -> None:
     assert warnings(contracts, "2025-12-01") == []
 
 
-def test_customers_who_moved_years_before_do_not_hide_a_renamed_product():
+def test_customers_who_moved_years_before_do_not_hide_a_renamed_product() -> None:
     early = [line.replace("c0", "e0").replace("a0", "early") for line in moved(1, year=2022)]
     years = yearly(12, 2022, 2023, others="product=core")
     (warning,) = [text for text in warnings([*early, *years, *moved(12)], "2025-12-01") if "went on" in text]
@@ -427,7 +440,7 @@ def test_customers_who_moved_years_before_do_not_hide_a_renamed_product():
 # --- dates -------------------------------------------------------------------------------------------
 
 
-def test_dates_of_a_migration_are_reported():
+def test_dates_of_a_migration_are_reported() -> None:
     contracts = yearly(5, 2023, others="signed_at=2025-06-14") + yearly(5, 2025, others="signed_at=2025-06-14")
     accounts = [{"account_id": f"a{n}", "created_at": datetime(2025, 6, 14)} for n in range(5)]
     signed, created = warnings(contracts, accounts=accounts)
@@ -437,7 +450,7 @@ def test_dates_of_a_migration_are_reported():
     assert "'a0': first contract on 2023-01-01, created on 2025-06-14" in created
 
 
-def test_late_dates_on_many_days_name_no_migration():
+def test_late_dates_on_many_days_name_no_migration() -> None:
     accounts = [{"account_id": f"a{n}", "created_at": datetime(2023, 6, 1 + n)} for n in range(6)]
     (created,) = warnings(yearly(6, 2023), "2023-12-01", accounts=accounts)
     assert "migration" not in created
@@ -446,7 +459,7 @@ def test_late_dates_on_many_days_name_no_migration():
 @pytest.mark.parametrize(
     ("late", "others"), [pytest.param(4, 0, id="too few"), pytest.param(5, 96, id="a small share of the contracts")]
 )
-def test_single_late_signatures_are_slips(late: int, others: int):
+def test_single_late_signatures_are_slips(late: int, others: int) -> None:
     contracts = yearly(late, 2023, others="signed_at=2024-06-14")
     contracts += [line.replace("a", "b").replace("c", "d") for line in yearly(others, 2023)]
     assert [text for text in warnings(contracts) if "signed_at" in text] == []
@@ -460,7 +473,7 @@ def test_single_late_signatures_are_slips(late: int, others: int):
         pytest.param("2023-04-02", 51, id="a small share of the customers"),
     ],
 )
-def test_accounts_created_soon_enough_are_not_reported(created: str, customers: int):
+def test_accounts_created_soon_enough_are_not_reported(created: str, customers: int) -> None:
     late = [{"account_id": f"a{n}", "created_at": datetime.fromisoformat(created)} for n in range(min(customers, 5))]
     assert warnings(yearly(customers, 2023), "2023-12-01", accounts=late) == []
 
@@ -470,13 +483,13 @@ def test_accounts_created_soon_enough_are_not_reported(created: str, customers: 
 PAID_2025 = [*yearly(20, 2023, 2024), *yearly(20, 2025, others="paid_at=2025-01-21"), *yearly(20, 2026)]
 
 
-def test_payment_dates_since_a_day_tell_of_whom_payment_is_asked():
+def test_payment_dates_since_a_day_tell_of_whom_payment_is_asked() -> None:
     (warning,) = warnings(PAID_2025, "2026-02-01")
     assert "no payment date before 2025-01-21, while the first contract started on 2023-01-01" in warning
     assert "those from 2026-01-01 on (20 of 60) only if paid within 90 days of their start" in warning
 
 
-def test_a_few_payment_dates_are_asked_of_nobody():
+def test_a_few_payment_dates_are_asked_of_nobody() -> None:
     contracts = yearly(10, 2023, 2024)
     contracts[0] += "paid_at=2023-01-21"
     (warning,) = warnings(contracts, "2024-12-01")
@@ -484,7 +497,7 @@ def test_a_few_payment_dates_are_asked_of_nobody():
     assert "no renewal is asked for its payment" in warning
 
 
-def test_payment_asked_without_payment_dates_is_reported():
+def test_payment_asked_without_payment_dates_is_reported() -> None:
     policy = Policy.model_validate({"renewal": {"payment": "required"}})
     (warning,) = warnings(yearly(5, 2023, 2024), "2024-12-01", policy)
     assert "5 of 5 renewals were not paid within 90 days of their start and count as lost" in warning
@@ -498,20 +511,20 @@ def test_payment_asked_without_payment_dates_is_reported():
         pytest.param(yearly(5, 2023, 2024, others="paid_at=2023-06-01"), "auto", id="payments from the start"),
     ],
 )
-def test_other_payment_dates_are_not_reported(contracts: list[str], payment: str):
+def test_other_payment_dates_are_not_reported(contracts: list[str], payment: str) -> None:
     assert warnings(contracts, "2024-12-01", Policy.model_validate({"renewal": {"payment": payment}})) == []
 
 
 # --- cancellations and rolling contracts -------------------------------------------------------------
 
 
-def test_cancellations_before_signature_and_start_are_reported():
+def test_cancellations_before_signature_and_start_are_reported() -> None:
     (warning,) = warnings(["c1 a 2025-01-01 2026-06-01 1 cancelled_at=1999-12-31", *yearly(1, 2023)], "2024-02-01")
     assert "1 of 2 rows (50 %) have a cancelled_at before both signature and start, which is ignored" in warning
     assert "'c1': cancelled on 1999-12-31, signed on 2024-12-31" in warning
 
 
-def test_many_contracts_that_never_ran_are_reported():
+def test_many_contracts_that_never_ran_are_reported() -> None:
     contracts = [*yearly(5, 2025, others="cancelled_at=2025-01-01"), "c x 2025-01-01 2027-01-01 1"]
     (warning,) = warnings(contracts)
     assert "5 of 6 contracts (83.3 %) were cancelled on or before their start and never ran" in warning
@@ -519,14 +532,14 @@ def test_many_contracts_that_never_ran_are_reported():
     assert notes(contracts) == []
 
 
-def test_a_few_contracts_that_never_ran_are_a_note():
+def test_a_few_contracts_that_never_ran_are_a_note() -> None:
     contracts = [*yearly(4, 2025, others="cancelled_at=2025-01-01"), "c x 2025-01-01 2027-01-01 1"]
     assert warnings(contracts) == []
     (note,) = notes(contracts)
     assert note.startswith("contracts: 4 were cancelled on or before their start and never ran")
 
 
-def test_much_rolling_business_is_reported():
+def test_much_rolling_business_is_reported() -> None:
     contracts = [
         "roll a 2025-01-01 open 1",
         "monthly b 2025-12-15 2026-01-15 1 product=x",
@@ -538,7 +551,7 @@ def test_much_rolling_business_is_reported():
     assert notes(contracts) == []
 
 
-def test_a_few_rolling_contracts_are_a_note():
+def test_a_few_rolling_contracts_are_a_note() -> None:
     contracts = ["roll a 2025-01-01 open 1", *(f"c{n} b{n} 2025-01-01 2027-01-01 1" for n in range(5))]
     assert warnings(contracts) == []
     (note,) = notes(contracts)
