@@ -503,7 +503,7 @@ def _overlap_note(overlaps: Sequence[Overlap], policy: Policy) -> str:
     replaced, first = sum(overlap.is_replaced for overlap in overlaps), overlaps[0]
     return (
         f"contracts: {count} overlap another contract of their account and product without saying what they replace, "
-        f"for example {shown_ids(first.new_ids)} and {shown_ids(first.old_ids)}: {replaced:,} take its place, "
+        f"for example {shown_ids(first.new_ids)} over {shown_ids(first.old_ids)}: {replaced:,} take its place, "
         f"{len(overlaps) - replaced:,} run beside it. ARR on the day each starts: {both} if all run side by side, "
         f"{new} if all take its place (contracts.overlap: two, replace or stop)"
     )
@@ -545,7 +545,7 @@ def shown(value: Any) -> str:
 def shown_ids(ids: Sequence[Any]) -> str:
     """A few ids as they are shown in a message."""
     texts = [shown(value) for value in ids[:MAX_EXAMPLES]]
-    return " and ".join(texts) + (" …" if len(ids) > MAX_EXAMPLES else "")
+    return ", ".join(texts) + (", …" if len(ids) > MAX_EXAMPLES else "")
 
 
 def shown_amount(cents: int, policy: Policy) -> str:

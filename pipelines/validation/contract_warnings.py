@@ -28,8 +28,8 @@ from renewals.pipelines.validation.contract_story import ContractStory, EndedTer
 from renewals.pipelines.validation.quarantine import format_percent
 from renewals.pipelines.validation.value_forms import format_count
 
-MIN_PARENT_CONTRACTS = 1
-"""Contracts that end while a new one of a parent starts: each merger that is not recorded shows a customer as lost."""
+MIN_PARENT_SHARE = 0.01
+"""Share of the contracts that nothing follows; of fewer, the parent may have bought something by chance at that time."""
 MIN_RENAMED_CUSTOMERS = 5
 """Fewer customers who go from one product to another may each have decided so for themselves."""
 MIN_RENAMED_SHARE = 0.8
@@ -76,12 +76,14 @@ def _find_parent_contracts(story: ContractStory, accounts: ir.Table) -> Iterator
         above = [] if term.is_followed else chain_of(term.account_id, parents)[1:]
         of_parents = (new for parent in above for new in bought[parent, term.product])
         found += [(term, new) for new in of_parents if term.first_day <= new.start <= term.last_day][:1]
-    if len(found) < MIN_PARENT_CONTRACTS:
+    total = sum(not term.is_followed and day_date(term.due) < story.told_on for term in story.ended)
+    total += sum(day_date(term.due) >= story.told_on for term, _new in found)
+    if not found or len(found) < MIN_PARENT_SHARE * total:
         return
     term, new = found[0]
     yield Anomaly(
-        f"contracts: {_share(len(found), story.contracts, 'contract')} end with nothing that follows, while a new "
-        f"contract of the account's parent starts within the grace: {shown(term.contract_id)} of account "
+        f"contracts: {_share(len(found), total, 'contract')} that nothing follows end while a new contract of the "
+        f"account's parent starts within the grace: {shown(term.contract_id)} of account "
         f"{shown(term.account_id)} ends on {day_date(term.due)}, {shown(new.contract_id)} of {shown(new.account_id)} "
         f"starts on {day_date(new.start)}. They count as lost and the others as new. If the accounts were merged, give "
         "merged_into_account_id (and merged_at) in accounts",

@@ -231,7 +231,7 @@ def test_overlaps_are_reported_with_the_revenue_of_both_readings(setting: str, r
         "arr_replaced": 39_000.0,
     }
     (note,) = [note for note in story_notes(story, policy) if "overlap another" in note]
-    assert f"for example 'big' and 'old': {replaced} take its place, {2 - replaced} run beside it" in note
+    assert f"for example 'big' over 'old': {replaced} take its place, {2 - replaced} run beside it" in note
     assert "63,000 USD if all run side by side, 39,000 USD if all take its place" in note
 
 
@@ -344,7 +344,7 @@ GROUP: list[dict[str, Any]] = [
 
 def test_a_contract_that_goes_on_under_the_parent_is_reported() -> None:
     (warning,) = warnings("A23 A 2023-01-01 2024-01-01 1\nC24 C 2024-01-15 2025-01-15 1", accounts=GROUP)
-    assert "1 of 2 contracts (50 %) end with nothing that follows" in warning
+    assert "1 of 2 contracts (50 %) that nothing follows end while a new contract of the account's parent" in warning
     assert "'A23' of account 'A' ends on 2024-01-01, 'C24' of 'C' starts on 2024-01-15" in warning
     assert "merged_into_account_id" in warning
 
@@ -375,6 +375,12 @@ def test_the_advice_on_mergers_leads_to_a_renewal() -> None:
 )
 def test_other_contracts_of_parents_are_not_reported(contracts: str) -> None:
     assert warnings(contracts, accounts=GROUP) == []
+
+
+def test_a_purchase_of_a_parent_among_many_losses_is_chance() -> None:
+    contracts = ["A23 A 2023-01-01 2024-01-01 1", "C24 C 2024-01-15 2028-01-15 1"]
+    assert len(warnings([*contracts, *yearly(99, 2023)], accounts=GROUP)) == 1
+    assert warnings([*contracts, *yearly(100, 2023)], accounts=GROUP) == []
 
 
 def test_accounts_that_name_each_other_as_parents_do_no_harm() -> None:
