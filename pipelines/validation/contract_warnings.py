@@ -29,7 +29,7 @@ from renewals.pipelines.validation.quarantine import format_percent
 from renewals.pipelines.validation.value_forms import format_count
 
 MIN_PARENT_SHARE = 0.01
-"""Share of the contracts that nothing follows; of fewer, the parent may have bought something by chance at that time."""
+"""Share of the contracts that nothing follows: with fewer, parents may have bought something at that time by chance."""
 MIN_RENAMED_CUSTOMERS = 5
 """Fewer customers who go from one product to another may each have decided so for themselves."""
 MIN_RENAMED_SHARE = 0.8
@@ -76,8 +76,10 @@ def _find_parent_contracts(story: ContractStory, accounts: ir.Table) -> Iterator
         above = [] if term.is_followed else chain_of(term.account_id, parents)[1:]
         of_parents = (new for parent in above for new in bought[parent, term.product])
         found += [(term, new) for new in of_parents if term.first_day <= new.start <= term.last_day][:1]
-    total = sum(not term.is_followed and day_date(term.due) < story.told_on for term in story.ended)
-    total += sum(day_date(term.due) >= story.told_on for term, _new in found)
+    in_question = {id(term) for term, _new in found}
+    total = sum(
+        id(term) in in_question or (not term.is_followed and day_date(term.due) < story.told_on) for term in story.ended
+    )
     if not found or len(found) < MIN_PARENT_SHARE * total:
         return
     term, new = found[0]
