@@ -22,11 +22,11 @@ from renewals.pipelines.validation.repeated_events import RepeatedEvents
 class Anomaly:
     """A finding that breaks no rule but is probably an error.
 
-    It has a warning for the user of `check` and a notice for readers of the list.
+    It has a warning for the user of `check` and, if it changes what a list shows, a notice for readers of the list.
     """
 
     warning: str
-    notice: Notice
+    notice: Notice | None
 
 
 @dataclass

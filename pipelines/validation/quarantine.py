@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -17,7 +17,7 @@ from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation import currencies
 from renewals.pipelines.validation.advice import RuleViolation, find_advice
 from renewals.pipelines.validation.cast import CastTable
-from renewals.pipelines.validation.context import CheckContext, TableReport, ValidatedTable
+from renewals.pipelines.validation.context import Anomaly, CheckContext, TableReport, ValidatedTable
 from renewals.pipelines.validation.duplicates import DUPLICATE_RULE, rank_within
 
 EXAMPLES_PER_RULE = 3
@@ -181,7 +181,12 @@ def table_notices(name: str, report: TableReport) -> Iterator[Notice]:
         yield Notice(
             "most_rows_quarantined", {"table": name, "aside": quarantined, "rows": report.rows, "share": share}
         )
-    yield from (anomaly.notice for anomaly in report.anomalies)
+    yield from anomaly_notices(report.anomalies)
+
+
+def anomaly_notices(anomalies: Iterable[Anomaly]) -> Iterator[Notice]:
+    """Notices for readers of a list among those of anomalies."""
+    yield from (anomaly.notice for anomaly in anomalies if anomaly.notice is not None)
 
 
 def format_percent(part: float, total: float) -> str:

@@ -1,14 +1,14 @@
 """Validate the raw tables against the data contract (types and rules) before anything is computed from them.
 
-Valid rows are written to `clean/`, invalid rows to `quarantine/` with the reason, and counts, coverage and warnings to
-`validation_report.json`. No value is repaired, and no row is dropped without a record.
+Valid rows are written to `clean/`, invalid rows to `quarantine/` with the reason, and counts, coverage, the reading of
+the contracts and warnings to `validation_report.json`. No value is repaired, and no row is dropped without a record.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
-from renewals.pipelines.validation import coverage, currencies, grading, quarantine, times
+from renewals.pipelines.validation import contract_story, coverage, currencies, grading, quarantine, times
 from renewals.pipelines.validation.advice import find_thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from renewals.pipelines.validation.context import (
+    Anomaly,
     CheckContext,
     TableReport,
     ValidatedTable,
@@ -38,6 +39,7 @@ from renewals.pipelines.validation.context import (
     known_time,
     record_violation,
 )
+from renewals.pipelines.validation.contract_warnings import find_contract_anomalies
 from renewals.pipelines.validation.duplicates import (
     DUPLICATE_RULE,
     conflict_rule,
@@ -49,6 +51,7 @@ from renewals.pipelines.validation.load_times import find_bulk_loads
 from renewals.pipelines.validation.problems import Problems
 from renewals.pipelines.validation.quarantine import (
     add_reason,
+    anomaly_notices,
     broken_rows_with_reasons,
     format_percent,
     stop_on_problems,
@@ -68,8 +71,8 @@ def check(job: Job) -> dict[str, Any]:
     """Validate the raw tables; write the clean tables, the quarantine and the validation report; return a summary.
 
     Raises `MissingInputError` if a required table is missing, `DataContractError` if a column is missing or has the
-    wrong type, or if a table has more broken rows than its limit. The quarantine is then still written, and the clean
-    tables of an earlier run stay unchanged.
+    wrong type, if a table has more broken rows than its limit, or if contracts overlap and `contracts.overlap` is
+    `stop`. The quarantine is then still written, and the clean tables of an earlier run stay unchanged.
     """
     quarantine.require_known_limits(job)
     current_state.require_optional_columns(job.settings.source)
@@ -253,6 +256,7 @@ def _validation_report(
     """Build the validation report: tables, coverage, notices and warnings; the same input gives the same report."""
     tables = {name: _table_entry(context, TABLES[name], raw_tables[name], reports[name]) for name in raw_tables}
     gaps = coverage.find_gaps(context, raw_tables)
+    contracts, anomalies = _contract_report(context, raw_tables)
     notices = [notice for name in raw_tables for notice in table_notices(name, reports[name])]
     return {
         "tables": tables,
@@ -260,14 +264,30 @@ def _validation_report(
         "payments_given": tables["contracts"]["columns"]["paid_at"]["filled"] > 0,
         "extracted_at": _iso_time(context.job.settings.source.extracted_at),
         "reporting_currency": context.job.settings.money.reporting_currency,
-        "notices": [notice.as_dict() for notice in (*gaps.notices, *notices)],
+        "notices": [notice.as_dict() for notice in (*gaps.notices, *notices, *anomaly_notices(anomalies))],
+        "contracts": contracts,
         "coverage": gaps.facts | {"notes": gaps.notes},
         "warnings": [
             *context.id_warnings,
             *(line for name in raw_tables for line in _warnings(context, TABLES[name], reports[name])),
             *gaps.warnings,
+            *(anomaly.warning for anomaly in anomalies),
         ],
     }
+
+
+def _contract_report(context: CheckContext, names: Iterable[str]) -> tuple[dict[str, Any], list[Anomaly]]:
+    """Figures and notes on how the contracts are understood, and what is probably an error in them.
+
+    Raises `DataContractError` if contracts overlap and `contracts.overlap` is `stop`.
+    """
+    settings = context.job.settings
+    tables = {name: context.clean_table(name) for name in names}
+    told_on = contract_story.telling_day(tables, settings.source.extracted_at)
+    story = contract_story.tell_contracts(tables, told_on, settings)
+    contract_story.require_decided_overlaps(story, settings)
+    notes = list(contract_story.story_notes(story, settings))
+    return contract_story.story_facts(story) | {"notes": notes}, list(find_contract_anomalies(story, tables, settings))
 
 
 def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, report: TableReport) -> dict[str, Any]:
@@ -363,7 +383,7 @@ def _iso_time(instant: datetime | None) -> str | None:
 def _summarize(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
     for line in report["warnings"]:
         log.warning(line)
-    for line in report["coverage"]["notes"]:
+    for line in (*report["contracts"]["notes"], *report["coverage"]["notes"]):
         log.info(line)
     counts = ("rows_in", "rows_clean", "rows_quarantined")
     return {
@@ -371,6 +391,7 @@ def _summarize(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "tables": {name: {count: part[count] for count in counts} for name, part in report["tables"].items()},
         "missing_tables": report["missing_tables"],
         "warnings": report["warnings"],
+        "contracts": report["contracts"]["notes"],
         "coverage": report["coverage"]["notes"],
         "certificate": str(job.data / VALIDATION_REPORT),
         "quarantine": str(job.data / "quarantine"),
