@@ -615,13 +615,17 @@ class Settlement:
         ]
 
     def _join_further_ends(self) -> None:
-        """Join, by rule 4, a term that nothing continues to a new one that already continues another."""
+        """Join, by rule 4, a term that nothing continues to a new one that already continues another.
+
+        Two subscriptions are kept apart.
+        """
         for new in self.terms:
             if not new.is_live or not new.old_pairs or new.begin != new.start:
                 continue
             for old in self._adjacent(self._open_terms(new, False), new):
                 is_renewal = all(pair.kind == "renewal" and pair.rule != "in_place" for pair in new.old_pairs)
-                if not old.new_pairs and is_renewal:
+                subscriptions = {old.version.subscription, new.version.subscription} - {None}
+                if not old.new_pairs and is_renewal and len(subscriptions) < 2:
                     self._add_pair(old, new, "adjacent", self._kind(old, new))
 
     def _finders(self) -> Sequence[tuple[Rule, Any]]:
@@ -662,12 +666,7 @@ class Settlement:
         return old.renewed_in_place is None and all(pair.new.start == new.start for pair in old.new_pairs)
 
     def _with_twins(self, found: Term, terms: Sequence[Term], new: Term) -> list[Term]:
-        """The term found, with those of its dates, product and ids: one contract booked in several rows.
-
-        What starts before the term found would be renewed takes the place of that one only.
-        """
-        if new.start < found.ends - self.before_window(found):
-            return [found]
+        """The term found, with those of its dates, product and ids: one contract booked in several rows."""
         ids = (found.version.subscription, found.version.order)
         return [
             t
@@ -687,11 +686,15 @@ class Settlement:
         return old.version.product == new.version.product and self.account(old) == self.account(new)
 
     def _named_by(self, terms: Sequence[Term], new: Term) -> list[Term]:
-        """(1) The contract that the new one says it replaces."""
+        """(1) The contract that the new one says it replaces; at its end also those of its dates."""
         if new.version.replaces is None:
             return []
         named = [t for t in terms if t.line.contract_id == new.version.replaces and self._is_free_for(t, new)]
-        return self._with_twins(max(named, key=lambda t: (t.start, t.number)), terms, new) if named else []
+        if not named:
+            return []
+        found = max(named, key=lambda t: (t.start, t.number))
+        is_early = new.start < found.ends - self.before_window(found)
+        return [found] if is_early else self._with_twins(found, terms, new)
 
     def _of_subscription(self, terms: Sequence[Term], new: Term) -> list[Term]:
         """(2) The term before it of the same subscription, or of the same contract id.

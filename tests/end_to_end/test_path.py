@@ -176,7 +176,9 @@ def test_recurring_revenue_closes_to_the_cent(learned):
     job, _ = learned
     roll_forward = pq.read_table(job.data / "learn" / "ledger" / "roll_forward.parquet").to_pandas()
     by_month = roll_forward.groupby("month").sum(numeric_only=True).sort_index()
-    closing = by_month.eval("opening + new + expansion + reactivation + contracted + paused + fx + correction - contraction - churn")
+    closing = by_month.eval(
+        "opening + new + expansion + reactivation + contracted + paused + fx + correction - contraction - churn"
+    )
     assert (closing == by_month["closing"]).all()
     assert (by_month["closing"].to_numpy()[:-1] == by_month["opening"].to_numpy()[1:]).all()
 

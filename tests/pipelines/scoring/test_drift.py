@@ -143,22 +143,37 @@ def earlier_list(root: Path, day: date, predicted: float) -> None:
 
 
 def ledger_of(root: Path, renewed: float) -> None:
-    """Write the renewals of those accounts, of which this share renewed."""
+    """Write the terms of those accounts, of which this share renewed."""
     folder = root / "data" / "act" / "ledger"
     folder.mkdir()
-    ends = pd.to_datetime([DUE[i % 2] for i in range(ACCOUNTS)])
-    rows = pd.DataFrame(
+    accounts = [f"a{i:03d}" for i in range(ACCOUNTS)]
+    ends = pd.Series(pd.to_datetime([DUE[i % 2] for i in range(ACCOUNTS)]))
+    states = pd.DataFrame(
         {
-            "account_id": [f"a{i:03d}" for i in range(ACCOUNTS)],
-            "known_at": pd.Timestamp("2025-01-01"),
-            "due_at": ends,
-            "end_date": ends,
-            "matured_at": ends + pd.Timedelta(days=61),
-            "renewed": (np.arange(ACCOUNTS) < renewed * ACCOUNTS).astype("int8"),
+            "term": range(ACCOUNTS),
+            "seen_from": 0,
+            "seen_until": 10**7,
+            "account_id": accounts,
+            "start_date": date(2025, 1, 1),
+            "end_date": ends.dt.date,
+            "renewal_date": ends.dt.date,
+            "auto_renew": True,
+            "notice_days": 0,
+            "rolling": False,
+            "cancelled_at": pd.Series(pd.NaT, index=ends.index, dtype="datetime64[us]"),
+            "replaced_at": pd.Series(pd.NaT, index=ends.index, dtype="datetime64[us]"),
         }
     )
-    rows.to_parquet(folder / "renewals.parquet")
-    rows.rename(columns={"known_at": "happened_at"}).to_parquet(folder / "expansions.parquet")
+    outcomes = pd.DataFrame(
+        {
+            "term": range(ACCOUNTS),
+            "renewed": (np.arange(ACCOUNTS) < renewed * ACCOUNTS).astype("int8"),
+            "matured_at": ends + pd.Timedelta(days=61),
+        }
+    )
+    events = pd.DataFrame({"account_id": accounts, "kind": "upsell", "happened_at": ends})
+    for name, rows in {"term_states": states, "term_outcomes": outcomes, "expansions": events}.items():
+        rows.to_parquet(folder / f"{name}.parquet")
 
 
 @pytest.mark.parametrize(("renewed", "months"), [(0.9, []), (0.5, ["2026-01", "2026-02", "2026-01 … 2026-02"])])
@@ -182,7 +197,7 @@ def test_incomplete_months_are_not_compared(company: Path, monkeypatch) -> None:
     set_champion(monkeypatch, None)
     earlier_list(company, date(2025, 9, 1), predicted=0.9)
     ledger_of(company, 0.9)
-    path = company / "data" / "act" / "ledger" / "renewals.parquet"
+    path = company / "data" / "act" / "ledger" / "term_outcomes.parquet"
     pd.read_parquet(path).assign(matured_at=pd.Timestamp("2026-01-02")).to_parquet(path)
     one = replace(job(company), as_of=date(2026, 4, 10))
     assert [(look.name, look.accounts) for look in drift._compare_outcomes(one)] == [("2026-01", 60)]

@@ -330,7 +330,7 @@ def test_context_for_dvc_ignores_hindsight_lists(june, monkeypatch) -> None:
 def test_tally_of_answers_uses_the_newest_list_without_hindsight(june, monkeypatch) -> None:
     publish_with_hindsight(june, JULY, monkeypatch)
     for day in (AS_OF, JULY):
-        ledger = list_archive.archive_folder(replace(job(june), as_of=day), day) / "ledger" / "renewals.parquet"
+        ledger = list_archive.archive_folder(replace(job(june), as_of=day), day) / "ledger" / "term_states.parquet"
         ledger.parent.mkdir()
         ledger.write_bytes(b"")
     days = []
