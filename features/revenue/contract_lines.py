@@ -102,8 +102,8 @@ class Line:
         return (self.start, *content, first.product, *dates, str(self.contract_id))
 
     def fact_days(self) -> set[int]:
-        """Days on which something about the line becomes known, or is judged anew: a free row when it starts."""
-        days = {max(version.known, version.start) for version in self.versions if version.arr == 0}
+        """Days on which something about the line becomes known."""
+        days = set()
         for version in self.versions:
             facts = (version.paid, version.cancelled, version.notice_given, version.deleted, version.loss_recorded)
             days.update(max(version.known, day) for day in (version.known, *facts) if day is not None)

@@ -288,7 +288,7 @@ class Settlement:
         return version.start
 
     def _is_trial(self, version: Version, line: Line) -> bool:
-        """True for a free row that is a trial; judged when it has started, and not again."""
+        """True for a free row that is a trial; judged on the day it becomes known, and not again."""
         if version.arr != 0:
             return False
         if version.kind in ("trial", "pilot") or id(line) in self._trials:
@@ -304,7 +304,7 @@ class Settlement:
             for term in self.terms
         )
         is_trial = version.end - version.start <= TRIAL_DAYS and not had
-        if is_trial and self.day >= version.start:
+        if is_trial:
             self._trials.add(id(line))
         return is_trial
 
@@ -828,6 +828,8 @@ class Settlement:
         size, other = self._size(terms), self._size(others)
         if size.seats is not None and other.seats is not None:
             return size.seats >= other.seats
+        if all(term.version.arr == 0 for term in others):
+            return True
         currencies = {term.version.currency for term in (*terms, *others)}
         if len(currencies) == 1:
             return sum(t.version.arr for t in terms) >= sum(t.version.arr for t in others)

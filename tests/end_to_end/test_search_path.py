@@ -9,7 +9,7 @@ from renewals.pipelines.runtime.settings import read_settings
 from tests.end_to_end.conftest import DAY, QUICK
 from tests.root import ROOT
 
-SHORT_SEARCH = ("tune.trials=2", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
+SHORT_SEARCH = ("tune.trials=2", "folds.min_renewals=50", "tune.search_space={lightgbm.max_depth: [1, 2, 3]}")
 
 
 def test_tune_reuses_the_training_table_of_learn(learned):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tests.oracle.contracts import Rules, tell
+from tests.oracle.contracts import Rules, Story, tell
 from tests.oracle.known import AccountView, Row, calendar_days, hours, mean, midnight, quantize
 
 
@@ -22,22 +22,25 @@ class Term:
 
 
 def terms(view: AccountView) -> list[Term]:
-    """All contracts known on the day that are terms: no free trials, and none that never ran."""
+    """All contracts known on the day that are terms: no free trials, none that never ran, and none that became known
+    too late to follow and after its own end."""
     rows = [row | {"product": row["product"] or "core"} for row in view.rows("contracts")]
     rows = [row | {"cancelled_at": None if is_foreign(row) else row["cancelled_at"]} for row in rows]
+    story = story_of(view)
+    told = {entry["contract_id"] for entry in story.ledger} | {pair["old"] for pair in story.pairs}
     kept = [row for row in rows if not never_ran(row) and not is_trial(row, rows)]
-    pairs = pairs_of(view)
-    return [_term(row, kept, pairs, view) for row in kept]
+    kept = [row for row in kept if row["end_date"] >= view.t or row["contract_id"] in told]
+    return [_term(row, kept, story.pairs, view) for row in kept]
 
 
-def pairs_of(view: AccountView) -> list[Row]:
-    """What continues what, as the oracle of contracts tells it on the day; no seats recorded as 0 are unknown."""
-    if "pairs" not in view.cache:
-        view.cache["pairs"] = _tell_pairs(view)
-    return view.cache["pairs"]
+def story_of(view: AccountView) -> Story:
+    """The story that the oracle of contracts tells on the day; no seats recorded as 0 are unknown."""
+    if "story" not in view.cache:
+        view.cache["story"] = _tell_story(view)
+    return view.cache["story"]
 
 
-def _tell_pairs(view: AccountView) -> list[Row]:
+def _tell_story(view: AccountView) -> Story:
     tables = {
         "contracts": [row | {"seats": row["seats"] or None} for row in view.raw("contracts")],
         "accounts": [{"account_id": view.account_id}],
@@ -45,7 +48,7 @@ def _tell_pairs(view: AccountView) -> list[Row]:
     }
     grace = view.policy.grace
     rules = Rules(before_days=grace.before_days, after_days=grace.after_days, payment=view.policy.renewal.payment)
-    return tell(tables, view.as_of, rules, view.as_of.replace(day=1)).pairs
+    return tell(tables, view.as_of, rules, view.as_of.replace(day=1))
 
 
 def _term(row: Row, rows: list[Row], pairs: list[Row], view: AccountView) -> Term:
@@ -78,14 +81,14 @@ def never_ran(row: Row) -> bool:
 
 def is_trial(row: Row, rows: list[Row]) -> bool:
     """True for a free row of at most 90 days of a product that the account had not paid for before, as known when the
-    row was known and had started."""
+    row became known."""
     days = calendar_days(row["start_date"], row["end_date"])
-    judged = max(known_day(row), row["start_date"].date())
     paid_before = any(
         other["arr"] > 0
+        and not never_ran(other)
         and other["product"] == row["product"]
         and other["start_date"] < row["start_date"]
-        and known_day(other) <= judged
+        and known_day(other) <= known_day(row)
         for other in rows
     )
     return row["arr"] == 0 and days <= 90 and not paid_before
