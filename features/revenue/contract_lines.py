@@ -103,7 +103,7 @@ class Line:
 
     def fact_days(self) -> set[int]:
         """Days on which something about the line becomes known."""
-        days = set()
+        days: set[int] = set()
         for version in self.versions:
             facts = (version.paid, version.cancelled, version.notice_given, version.deleted, version.loss_recorded)
             days.update(max(version.known, day) for day in (version.known, *facts) if day is not None)

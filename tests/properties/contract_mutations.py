@@ -69,8 +69,7 @@ MUTATIONS = (
         "a term settled too late counts from its back-dated start",
         "settlement",
         "                new.begin = max(self.day, new.start)\n                new.is_void",
-        "                new.begin = new.start
-                new.is_void",
+        "                new.begin = new.start\n                new.is_void",
         (
             "The paper of the next term is signed 79 days after the end and dated back to it.",
             "The paper of the next term, larger than the old, is signed 79 days after the end and is itself renewed.",
