@@ -349,6 +349,8 @@ def _expect_of_start(paper: Paper, others: Sequence[Contract], rates: RateBook) 
     month = known.replace(day=1)
     first = min(old.stop(known) for old in olds) - timedelta(days=BEFORE)
     is_alone = not any(first < c.start <= last_day(month) or known <= c.stop(known) <= last_day(month) for c in same)
+    # What a lost customer buys of another product is a reactivation too: the two could not be told apart.
+    is_alone &= not any(month <= c.start <= last_day(month) for c in others)
     is_late = all(known > old.stop(known) + timedelta(days=GRACE) for old in olds)
     runs = any(c.start < known and c.stop(known) > first + timedelta(days=BEFORE) and c not in olds for c in same)
     if is_late and is_alone and not runs and new.stop(closing_day(month)) > last_day(month):
