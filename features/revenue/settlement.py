@@ -480,7 +480,7 @@ class Settlement:
         for term in self.terms:
             if term.is_live:
                 days += (term.begin, self.revenue_end(term))
-                days += [v.valid_from for v in term.line.versions if v.valid_from is not None]
+                days += [version.effective for version in term.line.versions[1:]]
                 days += [pair.new.begin for pair in term.new_pairs]
         days += [day for pauses in self._pauses_of_line.values() for p in pauses for day in (p.start, p.end)]
         days += [merger.merged for merger in self._heirs.values()]

@@ -12,8 +12,6 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
-import pytest
-
 from renewals.features.revenue.roll_forward import GAIN_COLUMNS, LOSS_COLUMNS
 from tests.properties.contract_companies import ACCOUNT_COLUMNS, CONTRACT_COLUMNS, Company
 from tests.properties.contract_laws import is_final, next_month
@@ -222,7 +220,6 @@ def test_no_cent_is_unexplained() -> None:
             assert rows.get((next_month(month), account), {"opening": 0})["opening"] == row["closing"]
 
 
-@pytest.mark.xfail(strict=True, reason="a month in which a version without valid_from takes effect passes as quiet")
 def test_an_amendment_without_valid_from_is_no_exchange_rate() -> None:
     """It holds from the day on which it was recorded, and is up-sell of that month, in any currency."""
     rows = [
