@@ -382,6 +382,10 @@ class World:
             return before[-1]
         return known[0][1] if known else 1.0
 
+    def has_rate(self, currency, t):
+        quoted = {r["currency"] for r in self.rates if to_day(r["date"]) < t}
+        return currency == self.rules.reporting_currency or currency in quoted
+
     def cents(self, arr, currency, day, t):
         return floor(arr * self.rate(currency, day, t) * 100 + 0.5)  # half a cent is a cent
 
@@ -679,7 +683,8 @@ class Family:
             for _, group in sorted(groups.items(), key=lambda g: (-self.sizes(g[1], day)[1], g[0])):
                 both = [self.sizes(terms, day) for terms in (bought, [*taken, *group])]
                 by = 1 if None in (both[0][0], both[1][0]) else 0
-                fits = new.end > group[0].end and both[0][by] >= both[1][by]
+                comparable = by == 0 or self.are_comparable([*bought, *taken, *group], [*taken, *group])
+                fits = new.end > group[0].end and comparable and both[0][by] >= both[1][by]
                 if self.rules.overlap == "replace" or (self.rules.overlap == "default" and fits):
                     taken += group
             for old in there:
@@ -687,6 +692,13 @@ class Family:
                     self.pairs.append(self.make_pair("overlap", old, new))
                 else:
                     self.two.add((old.key, new.contract.uid))
+
+    def are_comparable(self, terms, olds):
+        """Page 17: money in one currency or with rates, or nothing to be replaced but free contracts."""
+        if all(term.contract.free for term in olds):
+            return True
+        currencies = {term.contract.versions[-1].currency for term in terms}
+        return len(currencies) == 1 or all(self.world.has_rate(currency, self.t) for currency in currencies)
 
     def pairs_from(self, old):
         return [p for p in self.pairs if p.old == old.key and p.new in self.terms]

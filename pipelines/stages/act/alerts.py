@@ -57,10 +57,11 @@ def alerts(job: Job) -> dict[str, Any]:
 
 
 def rule_inputs(con: Any, job: Job) -> FeatureInputs:
-    """Inputs of the rules: clean tables, the person windows, and `activity` (usage to compare with the account's
+    """Inputs of the rules: clean tables, terms, the person windows, and `activity` (usage to compare with the account's
     past)."""
     spine = read_spine(con, job)
     derived = read_tables(con, job.folder / artifacts.WINDOWS, RULE_WINDOWS)
+    derived |= read_tables(con, job.folder / artifacts.LEDGER, ("term_states",))
     days = read_person_days(con, job).semi_join(spine, "account_id")
     compared = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
     materialize = partial(warehouse.materialize, con)

@@ -10,7 +10,7 @@ from renewals.pipelines.runtime.stage_order import Step
 from renewals.pipelines.stages.sequence import ROOMS, find_stages, order_steps
 from tests.root import ROOT
 
-PREPARE = ["check", "freshness", "rollup", "spine", "windows", "ledger"]
+PREPARE = ["check", "freshness", "rollup", "ledger", "spine", "windows"]
 
 
 def stage_names(*args, **options) -> list[str]:
@@ -28,7 +28,8 @@ def test_learn_runs_all_stages_up_to_the_training_table_and_then_the_models() ->
 
 
 def test_score_computes_alerts_and_reasons_before_the_optional_stages() -> None:
-    assert ordered("score", *PREPARE, "disagreements", "featurize", "alerts", "assemble", "score")
+    assert ordered("score", *PREPARE, "featurize", "alerts", "assemble", "score")
+    assert ordered("score", "ledger", "disagreements", "score")
     assert ordered("score", "scorecard", "forecast", optional=True)
 
 
