@@ -29,8 +29,13 @@ def terms(view: AccountView) -> list[Term]:
     story = story_of(view)
     told = {entry["contract_id"] for entry in story.ledger} | {pair["old"] for pair in story.pairs}
     kept = [row for row in rows if not never_ran(row) and not is_trial(row, rows)]
-    kept = [row for row in kept if row["end_date"] >= view.t or row["contract_id"] in told]
+    kept = [row for row in kept if not has_ended(row, view) or row["contract_id"] in told]
     return [_term(row, kept, story.pairs, view) for row in kept]
+
+
+def has_ended(row: Row, view: AccountView) -> bool:
+    """True if a contract ended, or was cancelled, before the day."""
+    return row["end_date"] < view.t or row["cancelled_at"] is not None
 
 
 def story_of(view: AccountView) -> Story:
