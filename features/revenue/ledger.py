@@ -117,7 +117,7 @@ class RenewalLedger:
     def _tell(self, lines: Sequence[Line], mergers: Sequence[Merger], rules: SettlementRules) -> FamilyStory:
         settlement = Settlement(lines, mergers, rules)
         states = StateLog(settlement)
-        roll_forward = RollForward(settlement, self.months, self.policy.contracts.complete_from)
+        roll_forward = RollForward(settlement, self.months)
         entries: list[Entry] = []
         while (day := settlement.next_day()) is not None:
             roll_forward.close_months_before(day)

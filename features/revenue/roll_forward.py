@@ -76,8 +76,8 @@ class AccountMonth:
 class RollForward:
     """Closes the months of one family while it is settled."""
 
-    def __init__(self, settlement: Settlement, months: Sequence[date], first_account: date | None) -> None:
-        """`months` are consecutive; before `first_account` nothing is known, so that no customer of it is new."""
+    def __init__(self, settlement: Settlement, months: Sequence[date]) -> None:
+        """`months` are consecutive."""
         self._settlement = settlement
         self._months = list(months)
         self._next = 0
@@ -86,7 +86,6 @@ class RollForward:
         self._plans: dict[Any, str | None] = {}
         self._revision = -1
         self._quiet_until = 0
-        self._records_from = None if first_account is None else day_number(first_account)
         self.rows: list[AccountMonth] = []
 
     def close_months_before(self, day: int) -> None:

@@ -251,7 +251,7 @@ def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Ano
 
 
 def _find_ignored_cancellations(contracts: ir.Table) -> Iterator[Anomaly]:
-    """Find cancellations dated before both signature and start, which are ignored (page 5 of docs/contracts.md)."""
+    """Find cancellations dated before both signature and start, which are ignored (rule 5 of docs/contracts.md)."""
     first_day = ibis.least(_.signed_at.date(), _.start_date.date())
     rows = contracts.filter(_.signed_at.notnull(), _.cancelled_at.date() < first_day)
     ignored = _rows(rows, "contract_id", "signed_at", "cancelled_at")
