@@ -1,4 +1,4 @@
-"""An oracle of contracts: what became of every contract, from the rules alone ("page 16" is rule 16 of docs/contracts.md).
+"""An oracle of contracts: what became of each, from the rules alone ("page 16" is rule 16 of docs/contracts.md).
 
 Written from the domain (R1 to R15), the data contract and the page of rules only, without sight of the project's code.
 Plain loops, no speed. `tell()` walks each family of accounts through the days on which something changes, joins what
