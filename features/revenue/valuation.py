@@ -15,6 +15,8 @@ import ibis.expr.types as ir
 CHANGE_COLUMNS = ("amount_kept", "upsell", "cross_sell", "price_change", "contraction")
 ROUNDING_CENTS = 100
 """Cents: a difference below one unit of the reporting currency is rounding, neither expansion nor contraction."""
+MAX_CENTS = 10**17
+"""Largest amount of one contract, as in the data contract: a rate that makes it larger is wrong, and sums stay exact."""
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 DAYS_PER_YEAR = 365
 
@@ -69,9 +71,9 @@ class Rates:
         return self._rates[currency][max(bisect_right(days, day) - 1, 0)]
 
     def cents(self, arr: float, currency: str | None, day: int) -> int | None:
-        """Amount in cents at the rate of `day`; None for a currency without any rate."""
+        """Amount in cents at the rate of `day`, at most `MAX_CENTS`; None for a currency without any rate."""
         rate = self.rate(currency, day)
-        return None if rate is None else round_half_up(arr * rate * 100)
+        return None if rate is None else round_half_up(min(arr * rate * 100, MAX_CENTS))
 
 
 def read_rates(rates: ir.Table | None, reporting_currency: str) -> Rates:

@@ -34,12 +34,14 @@ class WarehouseEngine(Engine):
     def __init__(self, warehouse: Warehouse, world: World, dates: Sequence[date], policy: Policy) -> None:
         self.dates, self.policy, self.tables, self.families = sorted(dates), policy, list(TABLES), tuple(FAMILIES)
         self._warehouse = warehouse
+        self._schemas = {name: clean_schema(name) for name in self.tables}
         rows = {**world, "people": graded(world["people"], policy)}
-        inputs = {name: arrow(rows[name], clean_schema(name)) for name in self.tables}
+        inputs = {name: arrow(rows[name], self._schemas[name]) for name in self.tables}
         inputs["product"] = arrow(
             numbered(world["usage_events"], policy), ibis.schema(usage_windows.PRODUCT_FEATURE_TYPES)
         )
         inputs["outcomes"] = arrow(OUTCOMES, outcome_schema())
+        inputs["term_states"] = self._term_states(world).to_pyarrow()
         self._con = _TableCatalog({name: warehouse.load(name, rows) for name, rows in inputs.items()})
         self._steps: dict[str, ir.Table] = {}
         self._plan()

@@ -19,6 +19,7 @@ import pytest
 
 from renewals.features.policy import Money, Policy, Renewal
 from renewals.features.revenue.ledger import RenewalLedger, renewals
+from renewals.features.revenue.valuation import MAX_CENTS
 
 AT = "2026-01-01"
 FLAT, MORE, LESS = "renewed_flat", "renewed_with_expansion", "renewed_with_contraction"
@@ -981,6 +982,25 @@ def test_without_rates_an_amount_in_another_currency_is_null(reporting, amounts)
     ledger = RenewalLedger(table(rows_of(drawn), CONTRACTS), date(2025, 1, 1), policy)
     due = {row["contract_id"]: row["amount_due"] for row in rows(ledger.entries)}
     assert [due["one currency: euro"], due["one currency: dollar"]] == amounts
+
+
+def test_wrong_rate_or_amount_overflows_no_sum():
+    """An amount beyond all reason costs no other customer its rows."""
+    drawn = Case(
+        "wrong amounts",
+        """
+        contract  | account | start      | end        | arr   | currency
+        huge      | a       | 2023-01-01 | 2026-01-01 | 1e300 | USD
+        misquoted | b       | 2023-01-01 | 2026-01-01 | 9e14  | YEN
+        plain     | c       | 2023-01-01 | 2026-01-01 | 1200  | USD
+        """,
+        {},
+    )
+    rates = table([{"currency": "YEN", "date": datetime(2022, 1, 1), "rate": 1e9}])
+    ledger = RenewalLedger(table(rows_of(drawn), CONTRACTS), date(2025, 1, 1), Policy(), rates)
+    closing = {row["account_id"][-1]: row["closing"] for row in rows(ledger.account_months)}
+    assert closing == {"a": MAX_CENTS, "b": MAX_CENTS, "c": 1200_00}
+    assert rows(ledger.roll_forward([date(2024, 12, 1)]))[0]["closing"] == 2 * MAX_CENTS + 1200_00
 
 
 @cache
