@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from renewals.features.revenue.contract_lines import Version
-from renewals.features.revenue.settlement import Purchase, Settlement, Term, unique
+from renewals.features.revenue.settlement import Settlement
+from renewals.features.revenue.terms import Purchase, Term, unique
 from renewals.features.revenue.valuation import (
     CHANGE_COLUMNS,
     ROUNDING_CENTS,

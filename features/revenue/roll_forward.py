@@ -14,7 +14,8 @@ from datetime import date
 from typing import Any
 
 from renewals.features.revenue.contract_lines import OPEN_END
-from renewals.features.revenue.settlement import Settlement, Term
+from renewals.features.revenue.settlement import Settlement
+from renewals.features.revenue.terms import Term
 from renewals.features.revenue.valuation import (
     DAYS_PER_YEAR,
     Holding,

@@ -6,7 +6,8 @@ from datetime import datetime, time
 from typing import Any, NamedTuple
 
 from renewals.features.revenue.contract_lines import OPEN_END
-from renewals.features.revenue.settlement import Settlement, Term
+from renewals.features.revenue.settlement import Settlement
+from renewals.features.revenue.terms import Term
 from renewals.features.revenue.valuation import day_date
 
 

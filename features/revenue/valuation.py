@@ -16,7 +16,7 @@ CHANGE_COLUMNS = ("amount_kept", "upsell", "cross_sell", "price_change", "contra
 ROUNDING_CENTS = 100
 """Cents: a difference below one unit of the reporting currency is rounding, neither expansion nor contraction."""
 MAX_CENTS = 10**17
-"""Largest amount of one contract, as in the data contract: a rate that makes it larger is wrong, and sums stay exact."""
+"""Largest amount of one contract, as in the data contract: a rate that makes it larger is wrong; sums stay exact."""
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 DAYS_PER_YEAR = 365
 

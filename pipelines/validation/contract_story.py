@@ -19,8 +19,10 @@ from ibis import _
 from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.contract_lines import OPEN_END, Line
+from renewals.features.revenue.known_terms import PAYMENT_SHARE
 from renewals.features.revenue.ledger import RenewalLedger
-from renewals.features.revenue.settlement import PAYMENT_SHARE, Settlement, Term, unique
+from renewals.features.revenue.settlement import Settlement
+from renewals.features.revenue.terms import Term, unique
 from renewals.features.revenue.valuation import day_date
 from renewals.features.tables import TABLES
 from renewals.pipelines.runtime.errors import DataContractError

@@ -19,7 +19,7 @@ from ibis import _
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.contract_lines import USUAL_TERMS
-from renewals.features.revenue.settlement import PAYMENT_SHARE, ROLLING_DAYS
+from renewals.features.revenue.known_terms import PAYMENT_SHARE, ROLLING_DAYS
 from renewals.features.revenue.valuation import day_date
 from renewals.features.tables import TABLES
 from renewals.pipelines.storage.notices import Notice

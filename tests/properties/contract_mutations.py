@@ -67,8 +67,8 @@ MUTATIONS = (
     Mutation(
         "R9 too late",
         "a term settled too late counts from its back-dated start",
-        "settlement",
-        "                new.begin = max(self.day, new.start)\n                new.is_void",
+        "follow_ons",
+        "                new.begin = max(self._known.day, new.start)\n                new.is_void",
         "                new.begin = new.start\n                new.is_void",
         (
             "The paper of the next term is signed 79 days after the end and dated back to it.",
@@ -87,7 +87,7 @@ MUTATIONS = (
     Mutation(
         "R10 (1)",
         "replaces_contract_id is not read",
-        "settlement",
+        "follow_ons",
         "        if new.version.replaces is None:",
         "        if True:",
         (
@@ -98,7 +98,7 @@ MUTATIONS = (
     Mutation(
         "R10 (2)",
         "subscription_id is not read",
-        "settlement",
+        "follow_ons",
         "            return same_id or (key is not None and key == old.version.subscription)",
         "            return same_id",
         (
@@ -109,7 +109,7 @@ MUTATIONS = (
     Mutation(
         "R10 (2)",
         "terms of one contract_id are not one subscription",
-        "settlement",
+        "follow_ons",
         "            return same_id or (key is not None and key == old.version.subscription)",
         "            return key is not None and key == old.version.subscription",
         (
@@ -120,7 +120,7 @@ MUTATIONS = (
     Mutation(
         "R10 (3)",
         "order_id is not read",
-        "settlement",
+        "follow_ons",
         "            if key is not None\n            and t.version.order == key",
         "            if False\n            and t.version.order == key",
         (
@@ -131,7 +131,7 @@ MUTATIONS = (
     Mutation(
         "R10 (3) ramp",
         "steps of a ramp are due one by one",
-        "settlement",
+        "follow_ons",
         "            and signed == old.version.signed\n            and signed <= old.start",
         "            and False",
         (
@@ -142,7 +142,7 @@ MUTATIONS = (
     Mutation(
         "R10 (3) ramp",
         "rows signed after the first start are a ramp",
-        "settlement",
+        "follow_ons",
         "            and signed <= old.start\n",
         "",
         (
@@ -161,7 +161,7 @@ MUTATIONS = (
     Mutation(
         "R10 (4)",
         "another product may follow",
-        "settlement",
+        "known_terms",
         "        return old.version.product == new.version.product and self.account(old) == self.account(new)",
         "        return self.account(old) == self.account(new)",
         (
@@ -172,15 +172,15 @@ MUTATIONS = (
     Mutation(
         "R10 (5)",
         "a follow-on may start on the sixty-first day",
-        "settlement",
-        "            and old.start <= new.start <= self.ends_after_pause(old) + self.rules.after_days\n",
-        "            and old.start <= new.start <= self.ends_after_pause(old) + self.rules.after_days + 1\n",
+        "follow_ons",
+        "new.start <= self._known.ends_after_pause(old) + self._known.rules.after_days\n            and not",
+        "new.start <= self._known.ends_after_pause(old) + self._known.rules.after_days + 1\n            and not",
         ("The next term starts on the sixty-first day after the end.",),
     ),
     Mutation(
         "R10 (5)",
         "a follow-on may be known on the sixty-first day",
-        "settlement",
+        "known_terms",
         "        return old.final is None and new.known <= max(",
         "        return new.known <= 1 + max(",
         ("The paper of the next term is signed on the sixty-first day after the end and dated back to it.",),
@@ -188,7 +188,7 @@ MUTATIONS = (
     Mutation(
         "R10 (5)",
         "the grace before the end is not limited to half of the term",
-        "settlement",
+        "known_terms",
         "        return min(self.rules.before_days, term.length // 2)",
         "        return self.rules.before_days",
         ("A term of 120 days is followed by a smaller one that starts 61 days before its end.",),
@@ -196,7 +196,7 @@ MUTATIONS = (
     Mutation(
         "R10 (5)",
         "the farthest end is followed",
-        "settlement",
+        "follow_ons",
         "        nearest = min(near, key=lambda old: (self._distance(old, new),",
         "        nearest = min(near, key=lambda old: (-self._distance(old, new),",
         ("Two teams hold a contract each of one product, with ends 40 days apart, and one term follows in between.",),
@@ -204,7 +204,7 @@ MUTATIONS = (
     Mutation(
         "R10 (5)",
         "several follow-ons follow one contract",
-        "settlement",
+        "follow_ons",
         "            and self._is_free_twin(old, new)\n            and self._may_follow_end(old, new)",
         "            and self._may_follow_end(old, new)",
         (
@@ -215,7 +215,7 @@ MUTATIONS = (
     Mutation(
         "R10 (6)",
         "a larger contract replaces one that ends later",
-        "settlement",
+        "follow_ons",
         "                if new.end > twins[0].end and self._are_at_least(",
         "                if self._are_at_least(",
         ("A larger contract without seats begins in May and ends before the running one.",),
@@ -223,7 +223,7 @@ MUTATIONS = (
     Mutation(
         "R10 (6)",
         "a smaller contract replaces a larger one",
-        "settlement",
+        "follow_ons",
         "                if new.end > twins[0].end and self._are_at_least(bought, [*replaced, *twins]):",
         "                if new.end > twins[0].end:",
         (
@@ -234,7 +234,7 @@ MUTATIONS = (
     Mutation(
         "R10 (6)",
         "seats are not compared",
-        "settlement",
+        "follow_ons",
         "    if size.seats is not None and other.seats is not None:\n",
         "    if False:\n",
         ("In September a contract with as many seats and less money begins while the old one keeps its end in",),
@@ -242,7 +242,7 @@ MUTATIONS = (
     Mutation(
         "R10 (6) setting",
         "the setting `replace` is not read",
-        "settlement",
+        "follow_ons",
         '        if setting == "replace":',
         '        if setting == "none":',
         (
@@ -253,7 +253,7 @@ MUTATIONS = (
     Mutation(
         "R10 (6) setting",
         "the setting `two` is not read",
-        "settlement",
+        "follow_ons",
         '        elif setting == "auto":',
         '        elif setting != "replace":',
         ("In September a larger contract begins during the old one, and overlaps are set to two.",),
@@ -261,7 +261,7 @@ MUTATIONS = (
     Mutation(
         "R10 amendment",
         "an amendment to the same end is a renewal",
-        "settlement",
+        "follow_ons",
         '        return "renewal" if new.end > end else "amendment"',
         '        return "renewal"',
         (
@@ -272,7 +272,7 @@ MUTATIONS = (
     Mutation(
         "R10 early renewal",
         "an early renewal is due at the old end",
-        "settlement",
+        "known_terms",
         "        return first if first < term.ends - self.before_window(term) else self.ends_after_pause(term)",
         "        return self.ends_after_pause(term)",
         (
@@ -335,7 +335,7 @@ MUTATIONS = (
     Mutation(
         "R10 paid then free",
         "a free contract follows a paid one",
-        "settlement",
+        "follow_ons",
         "            and not (new.is_free and not old.is_free)\n",
         "",
         (
@@ -354,7 +354,7 @@ MUTATIONS = (
     Mutation(
         "R10 pause",
         "a pause takes no revenue out",
-        "settlement",
+        "known_terms",
         "        return bool(self._pauses_of_line) and any(",
         "        return False and any(",
         (
@@ -365,7 +365,7 @@ MUTATIONS = (
     Mutation(
         "R10 pause",
         "a term that ends in a pause is due at its own end",
-        "settlement",
+        "known_terms",
         "                ends = pause.end\n",
         "                pass\n",
         (
@@ -376,7 +376,7 @@ MUTATIONS = (
     Mutation(
         "R10 mergers",
         "a chain of mergers leads to the second account only",
-        "settlement",
+        "known_terms",
         "            seen.add(heir)\n",
         "            break\n",
         (
@@ -387,7 +387,7 @@ MUTATIONS = (
     Mutation(
         "R10 mergers",
         "a merger counts before its day",
-        "settlement",
+        "known_terms",
         "is not None and merger.merged <= day:",
         "is not None:",
         (
@@ -421,7 +421,7 @@ MUTATIONS = (
     Mutation(
         "R1 asked",
         "payment is never asked",
-        "settlement",
+        "known_terms",
         "        return self.rules.payments.share(term.start, self.day) >= PAYMENT_SHARE",
         "        return False",
         (
@@ -432,7 +432,7 @@ MUTATIONS = (
     Mutation(
         "R1 not asked",
         "three payments in ten are enough to ask",
-        "settlement",
+        "known_terms",
         "PAYMENT_SHARE = 0.8",
         "PAYMENT_SHARE = 0.3",
         ("A single term among many has a payment date.",),
@@ -448,7 +448,7 @@ MUTATIONS = (
     Mutation(
         "R1 deadline",
         "payment has a day more",
-        "settlement",
+        "known_terms",
         "        return term.start + self.rules.policy.renewal.payment_days",
         "        return term.start + self.rules.policy.renewal.payment_days + 1",
         (
@@ -565,7 +565,7 @@ MUTATIONS = (
     Mutation(
         "R15",
         "a term of ninety days rolls on",
-        "settlement",
+        "known_terms",
         "ROLLING_DAYS = 90",
         "ROLLING_DAYS = 91",
         ("A term of ninety days is a renewal like any other, and one of eighty-nine days is not.",),
@@ -573,7 +573,7 @@ MUTATIONS = (
     Mutation(
         "R15",
         "contracts without an end are renewals",
-        "settlement",
+        "known_terms",
         "            return last.end >= OPEN_END\n        return not any(",
         "            return False\n        return not any(",
         ("A contract whose end is given as 31 December 9999 is cancelled after 16 months.",),
