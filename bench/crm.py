@@ -28,6 +28,9 @@ def main() -> None:
         rows, predictions = predict_later(job, later_rows, args.end, "renewal", lead)
         mask = rows["term_length"].between(low, high).to_numpy()
         part = rows[mask]
+        if part.empty:
+            print(f"\n{length} terms: no renewals (shorter than 90 days: they roll on, and are in no renewal rate)")
+            continue
         print(f"\n{length} terms: {len(part)} renewals, {part['label'].mean():.1%} renewed, lead {lead} days")
         print(format_table([metrics_row(name, part, probability[mask]) for name, probability in predictions.items()]))
     rows, predictions = predict_later(job, later_rows, args.end, "expansion", None)

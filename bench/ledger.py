@@ -14,7 +14,7 @@ import pyarrow as pa
 from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import RenewalLedger, renewals
 
-FIRST, TOLD_ON = datetime(2016, 1, 1), date(2026, 6, 1)
+FIRST, AS_OF = datetime(2016, 1, 1), date(2026, 6, 1)
 LOST_SHARE = 0.12
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     months = [datetime(year, month, 1) for year in range(2016, 2027) for month in range(1, 13)]
     rates = ibis.memtable([{"currency": "EUR", "date": day, "rate": 1.05 + day.month / 100} for day in months])
     begin, cpu = time.perf_counter(), time.process_time()
-    ledger = RenewalLedger(contracts, TOLD_ON, Policy(), rates)
+    ledger = RenewalLedger(contracts, AS_OF, Policy(), rates)
     counts = {
         "entries": ledger.entries.count().to_pyarrow().as_py(),
         "renewals": renewals(ledger.entries).count().to_pyarrow().as_py(),

@@ -32,12 +32,12 @@ MARK = "<!-- From here on written by `make docs` from tests/golden/contracts.yam
 HEAD = """
 ## Cases
 
-Each case: the rows that come in, the ledger as told on 2026-06-01 (with the label: 1 renewed, 0 lost, none while
+Each case: the rows that come in, the ledger as of 2026-06-01 (with the label: 1 renewed, 0 lost, none while
 pending or for rolling contracts), the months in which something moves, and what each contract is on two days, by what
 was known before them. A row is `contract [start, end) ARR`; where nothing else is said, an account buys the product
 `core` in US dollars, signed the day before the start.
 """
-TOLD_ON = date(2026, 6, 1)
+AS_OF = date(2026, 6, 1)
 CREATED = datetime(2020, 1, 1)
 MOVEMENTS = (
     *("new", "reactivation", "upsell", "cross_sell", "price", "contracted", "paused", "fx", "correction"),
@@ -124,11 +124,11 @@ def case_policy(case: Case) -> Policy:
     return Policy(**{name: kinds[name](**values) for name, values in sections.items()})
 
 
-# --- what is told ------------------------------------------------------------------------------
+# --- ledger of a case ------------------------------------------------------------------------------
 
 
-class Told(NamedTuple):
-    """What the ledger tells of a case: rows of its tables."""
+class LedgerRows(NamedTuple):
+    """Rows of the tables of the ledger of a case."""
 
     entries: list[Row]
     months: list[Row]
@@ -140,17 +140,17 @@ class Told(NamedTuple):
     """Day on which each contract row became known."""
 
 
-def tell(case: Case) -> Told:
-    """The story of a case on `TOLD_ON`."""
+def settle(case: Case) -> LedgerRows:
+    """Ledger of a case as of `AS_OF`."""
     contracts = table(contract_rows(case))
     assert contracts is not None
     accounts, rates = table(account_rows(case)), table(case.get("rates") or ())
-    ledger = RenewalLedger(contracts, TOLD_ON, case_policy(case), rates, accounts)
+    ledger = RenewalLedger(contracts, AS_OF, case_policy(case), rates, accounts)
     tables = (ledger.entries, ledger.account_months, ledger.term_states, ledger.term_outcomes, ledger.pairs)
     entries, months, states, outcomes, pairs = (rows.to_pyarrow().to_pylist() for rows in tables)
     known_at = TABLES["contracts"].known_at(contracts)
     known = contracts.select("contract_id", known=known_at.cast("timestamp").date()).to_pyarrow().to_pylist()
-    return Told(
+    return LedgerRows(
         sorted(entries, key=lambda row: (row["due_at"], row["contract_id"], row["start_date"])),
         months,
         states,
@@ -161,23 +161,23 @@ def tell(case: Case) -> Told:
 
 
 def case_answer(case: Case) -> dict[str, Any]:
-    """What is told of a case, in the form of `tests/golden/contracts_answers.yaml`: amounts in units of currency."""
+    """Answer of a case, in the form of `tests/golden/contracts_answers.yaml`: amounts in units of currency."""
     if case["name"] not in _ANSWERS:
-        _ANSWERS[case["name"]] = answer_of(case, tell(case))
+        _ANSWERS[case["name"]] = answer_of(case, settle(case))
     return _ANSWERS[case["name"]]
 
 
 _ANSWERS: dict[str, dict[str, Any]] = {}
 
 
-def answer_of(case: Case, told: Told) -> dict[str, Any]:
-    """Answer of a case from what is told of it."""
+def answer_of(case: Case, ledger: LedgerRows) -> dict[str, Any]:
+    """Answer of a case from the rows of its ledger."""
     return {
         "name": case["name"],
-        "ledger": [ledger_entry(row) for row in told.entries],
-        "months": {month: told_month(told, month) for month in case_months(case)},
-        "labels": labels(told),
-        "status": {instant(day).date(): status_on(told, instant(day).date()) for day in case["told_on"]},
+        "ledger": [ledger_entry(row) for row in ledger.entries],
+        "months": {month: month_of_accounts(ledger, month) for month in case_months(case)},
+        "labels": labels(ledger),
+        "status": {instant(day).date(): status_on(ledger, instant(day).date()) for day in case["as_of"]},
     }
 
 
@@ -204,23 +204,23 @@ def units(cents: int) -> float | int:
 
 
 def case_months(case: Case) -> list[str]:
-    """The months that a case wants told."""
+    """The months that a case shows."""
     first, last = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in map(str, case["months"]))
     return [f"{n // 12}-{n % 12 + 1:02}" for n in range(first, last + 1)]
 
 
-def told_month(told: Told, month: str) -> dict[str, Row]:
+def month_of_accounts(ledger: LedgerRows, month: str) -> dict[str, Row]:
     """Opening, movements and closing of a month by account, as far as they are not zero."""
-    rows = [row for row in told.months if f"{row['month']:%Y-%m}" == month]
+    rows = [row for row in ledger.months if f"{row['month']:%Y-%m}" == month]
     names = ("opening", *MOVEMENTS, "closing")
     found = {row["account_id"]: {name: units(row[name]) for name in names if row[name]} for row in rows}
     return {account: found[account] for account in sorted(found) if found[account]}
 
 
-def labels(told: Told) -> dict[str, list[int | None]]:
+def labels(ledger: LedgerRows) -> dict[str, list[int | None]]:
     """Label of each term in the ledger, by contract; null while pending, and where a term is in no renewal."""
     found: dict[str, list[int | None]] = defaultdict(list)
-    for row in told.entries:
+    for row in ledger.entries:
         found[row["contract_id"]].append(None if row["rolling"] else row["renewed"])
     return {contract: found[contract] for contract in sorted(found)}
 
@@ -228,38 +228,40 @@ def labels(told: Told) -> dict[str, list[int | None]]:
 # --- what a contract is on a day -----------------------------------------------------------------
 
 
-def status_on(told: Told, day: date) -> dict[str, str]:
+def status_on(ledger: LedgerRows, day: date) -> dict[str, str]:
     """What each contract known before a day is on it.
 
     not_started, running, signed (running, and followed), pending (ended, and its outcome not final), renewed, churned,
     amended or step (went on in another row), none (a trial, a pause, a one-off row, or what never counted).
     """
-    known = sorted({contract for contract, known_on in told.known if known_on < day})
-    return {contract: contract_status(told, contract, day) for contract in known}
+    known = sorted({contract for contract, known_on in ledger.known if known_on < day})
+    return {contract: contract_status(ledger, contract, day) for contract in known}
 
 
-def contract_status(told: Told, contract: str, day: date) -> str:
+def contract_status(ledger: LedgerRows, contract: str, day: date) -> str:
     """What a contract is on a day: that of its last term that has started, else of its first."""
     number = (day - date(1970, 1, 1)).days
     states = [
-        row for row in told.states if row["contract_id"] == contract and row["seen_from"] <= number < row["seen_until"]
+        row
+        for row in ledger.states
+        if row["contract_id"] == contract and row["seen_from"] <= number < row["seen_until"]
     ]
     if not states:
         return "none"
     states.sort(key=lambda row: row["start_date"])
-    return term_status(told, ([row for row in states if row["start_date"] <= day] or states[:1])[-1], day)
+    return term_status(ledger, ([row for row in states if row["start_date"] <= day] or states[:1])[-1], day)
 
 
-def term_status(told: Told, state: Row, day: date) -> str:
+def term_status(ledger: LedgerRows, state: Row, day: date) -> str:
     """What a term is on a day, by its state on it and the outcomes final by then."""
     if state["start_date"] > day:
         return "not_started"
-    entry = next((row for row in told.entries if is_entry_of(row, state)), None)
+    entry = next((row for row in ledger.entries if is_entry_of(row, state)), None)
     if entry is not None and entry["renewed"] is not None and entry["matured_at"].date() <= day:
         return "renewed" if entry["renewed"] else "churned"
     replaced = state["replaced_at"]
     if replaced is not None and not state["signed_ahead"] and replaced <= day:
-        kinds = {row["kind"] for row in told.pairs if (row["old_id"], row["old_start"]) == term_key(state)}
+        kinds = {row["kind"] for row in ledger.pairs if (row["old_id"], row["old_start"]) == term_key(state)}
         return "step" if "ramp" in kinds else "amended"
     ends = [state["end_date"], state["cancelled_at"] and state["cancelled_at"].date(), early_renewal(state)]
     if any(end is not None and end <= day for end in ends):
@@ -297,8 +299,8 @@ def case_text(case: Case) -> str:
         *labelled("with", list(context_texts(case))),
         *labelled("ledger", [entry_text(answer, entry) for entry in answer["ledger"]] or ["nothing is due"]),
         *labelled("months", list(month_texts(answer))),
-        *labelled("status", [f"{day}: " + ", ".join(f"{c} {s}" for c, s in told.items()) or f"{day}: nothing is known"
-                             for day, told in answer["status"].items()]),
+        *labelled("status", [f"{day}: " + ", ".join(f"{c} {s}" for c, s in known.items()) or f"{day}: nothing is known"
+                             for day, known in answer["status"].items()]),
     ]  # fmt: skip
     rules = ", ".join(case["rule"])
     return f"\n**{case['name']}** ({rules})\n\n```text\n" + "\n".join(lines) + "\n```\n"

@@ -2,7 +2,7 @@
 
 One set of facts: `features.revenue.settlement` settles terms, what follows what, payments and mergers once, day by day,
 family of accounts by family; everything here is a view of it. The rows of the contracts may be versions
-(`features.revenue.contract_lines`), and only what was known before `told_on` counts.
+(`features.revenue.contract_lines`), and only what was known before `as_of` counts.
 
 set       what the customer sees as one renewal: the contracts of an account with the same end.
 booked    an outcome counts in the month of its due day, or in the earliest month that was still open when the outcome
@@ -13,10 +13,9 @@ Days are numbers since 1970-01-01 inside, dates in the tables; money is integer 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -26,50 +25,27 @@ import pyarrow as pa
 from ibis import _
 
 from renewals.features.policy import Policy
-from renewals.features.revenue.contract_lines import OPEN_END, Line, PaymentShare, read_lines
-from renewals.features.revenue.outcomes import (
-    OUTCOMES,
-    Entry,
-    RenewalSet,
-    booked_month_end,
-    final_entry,
-    pending_entry,
-    renewal_sets,
-)
-from renewals.features.revenue.roll_forward import (
-    MONEY_COLUMNS,
-    MULTI_YEAR_COLUMNS,
-    AccountMonth,
-    RollForward,
-    months_between,
-)
-from renewals.features.revenue.settlement import Settlement
-from renewals.features.revenue.states import StateLog
-from renewals.features.revenue.terms import Merger, SettlementRules, Term
-from renewals.features.revenue.valuation import (
-    CHANGE_COLUMNS,
-    ROUNDING_CENTS,
-    day_date,
-    day_number,
-    month_start,
-    read_rates,
-)
+from renewals.features.revenue.contract_lines import Line, PaymentShare, read_lines
+from renewals.features.revenue.families import SettledFamily, group_families, read_mergers, settle_family
+from renewals.features.revenue.ledger_tables import ROWS, SUMMED_COLUMNS, table_types
+from renewals.features.revenue.outcomes import OUTCOMES
+from renewals.features.revenue.roll_forward import months_between
+from renewals.features.revenue.terms import SettlementRules
+from renewals.features.revenue.valuation import CHANGE_COLUMNS, ROUNDING_CENTS, day_date, day_number, read_rates
 
 FAMILIES_A_BATCH = 200
 """Families whose rows are packed together."""
-Materialize = Callable[[ir.Table], ir.Table]
-"""Function applied to a table that is used several times: the identity, or one that stores it."""
 
 
 @dataclass(frozen=True)
 class RenewalLedger:
-    """The story of all contracts, as known before `told_on`, and its tables, each computed once.
+    """All contracts, settled as known before `as_of`, and the tables of what became of them, computed once.
 
-    Rows known on `known_until` or later are left out (default: `told_on`); time goes on until `told_on` without them.
+    Rows known on `known_until` or later are left out (default: `as_of`); time goes on until `as_of` without them.
     """
 
     contracts: ir.Table
-    told_on: date
+    as_of: date
     policy: Policy
     rates: ir.Table | None = None
     accounts: ir.Table | None = None
@@ -82,7 +58,7 @@ class RenewalLedger:
 
     @cached_property
     def _lines(self) -> list[Line]:
-        return read_lines(self.contracts, day_number(self.known_until or self.told_on), self.policy)
+        return read_lines(self.contracts, day_number(self.known_until or self.as_of), self.policy)
 
     @cached_property
     def months(self) -> list[date]:
@@ -90,24 +66,24 @@ class RenewalLedger:
         if not self._lines:
             return []
         first = self.policy.contracts.complete_from or day_date(min(line.start for line in self._lines))
-        return list(months_between(first, self.told_on))
+        return list(months_between(first, self.as_of))
 
-    def stories(self) -> Iterator[FamilyStory]:
-        """Stories of the families, one after the other; each is told once and not kept."""
+    def families(self) -> Iterator[SettledFamily]:
+        """The families of accounts, settled one after the other and not kept."""
         rules = SettlementRules(
             self.policy,
             read_rates(self.rates, self.policy.money.reporting_currency),
             PaymentShare(self._lines),
-            day_number(self.told_on) - 1,
+            day_number(self.as_of) - 1,
         )
-        mergers = _read_mergers(self.accounts, day_number(self.known_until or self.told_on))
-        for lines, merged in _families(self._lines, mergers):
-            yield self._tell(lines, merged, rules)
+        mergers = read_mergers(self.accounts, day_number(self.known_until or self.as_of))
+        for lines, merged in group_families(self._lines, mergers):
+            yield settle_family(lines, merged, rules, self.months)
 
     @cached_property
     def _tables(self) -> dict[str, ir.Table]:
-        """All tables, told in one pass; the rows of a few hundred families at a time are packed, to save memory."""
-        types = _table_types(self._id_types)
+        """All tables, from one pass; the rows of a few hundred families at a time are packed, to save memory."""
+        types = table_types(self._id_types)
         packed: dict[str, list[pa.Table]] = {name: [] for name in types}
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in types}
         reporting = self.policy.money.reporting_currency
@@ -118,10 +94,10 @@ class RenewalLedger:
                 packed[name].append(pa.Table.from_pylist(rows[name], schema=schema))
                 rows[name].clear()
 
-        for number, story in enumerate(self.stories(), start=1):
-            for name, make in _ROWS.items():
-                rows[name] += make(story, terms, reporting)
-            terms += len(story.settlement.terms)
+        for number, family in enumerate(self.families(), start=1):
+            for name, make in ROWS.items():
+                rows[name] += make(family, terms, reporting)
+            terms += len(family.settlement.terms)
             if number % FAMILIES_A_BATCH == 0:
                 pack()
         pack()
@@ -131,7 +107,7 @@ class RenewalLedger:
 
     @property
     def entries(self) -> ir.Table:
-        """Outcome and amounts of each contract that came due before `told_on`, one row per term.
+        """Outcome and amounts of each contract that came due before `as_of`, one row per term.
 
         For a renewed row `amount_kept = amount_due - contraction + min(0, price_change)`. Until `matured_at` the
         outcome is `pending` and the columns that depend on it are null, even if the follow-on is already known

@@ -127,7 +127,7 @@ class SettlementRules:
     rates: Rates
     payments: PaymentShare
     last_day: int
-    """Last day that is settled: the day before the one on which the story is told."""
+    """Last day that is settled: the day before `as_of`."""
 
     @property
     def before_days(self) -> int:

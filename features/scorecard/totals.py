@@ -20,7 +20,7 @@ Money is integer cents of the reporting currency until a measure converts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -39,7 +39,6 @@ from renewals.features.point_in_time import (
     next_month,
 )
 from renewals.features.policy import Policy, Scorecard
-from renewals.features.revenue.ledger import Materialize
 from renewals.features.revenue.roll_forward import LONGEST_YEAR, MULTI_YEAR_COLUMNS
 from renewals.features.scorecard.measures import MEASURES, MONTHS_PER_YEAR, Measure, cents_to_units
 from renewals.features.spine import size_band
@@ -278,7 +277,7 @@ def scorecard(
     policy: Policy,
     options: Scorecard,
     first_day: date,
-    materialize: Materialize = lambda t: t,
+    materialize: Callable[[ir.Table], ir.Table] = lambda t: t,
 ) -> ir.Table:
     """Compute all measures by period and segment, one row per (period, segment, measure).
 

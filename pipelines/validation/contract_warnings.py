@@ -24,7 +24,7 @@ from renewals.features.revenue.valuation import day_date
 from renewals.features.tables import TABLES
 from renewals.pipelines.storage.notices import Notice
 from renewals.pipelines.validation.context import Anomaly, count_rows, known_time
-from renewals.pipelines.validation.contract_story import ContractStory, EndedTerm, NewTerm, chain_of, shown
+from renewals.pipelines.validation.contract_summary import ContractSummary, EndedTerm, NewTerm, chain_of, shown
 from renewals.pipelines.validation.quarantine import format_percent
 from renewals.pipelines.validation.value_forms import format_count
 
@@ -50,35 +50,38 @@ MIN_IGNORED_CANCELLATIONS = 1
 """Each cancellation that is ignored may be a customer who left."""
 
 
-def find_contract_anomalies(story: ContractStory, tables: Mapping[str, ir.Table], policy: Policy) -> Iterator[Anomaly]:
+def find_contract_anomalies(
+    summary: ContractSummary, tables: Mapping[str, ir.Table], policy: Policy
+) -> Iterator[Anomaly]:
     """Yield what is probably an error in the contracts and accounts, at most one anomaly of each kind and product."""
-    yield from _find_parent_contracts(story, tables["accounts"])
-    yield from _find_renamed_products(story, policy)
+    yield from _find_parent_contracts(summary, tables["accounts"])
+    yield from _find_renamed_products(summary, policy)
     yield from _find_late_signatures(tables["contracts"])
     yield from _find_late_accounts(tables["accounts"], tables["contracts"])
-    yield from _find_missing_payments(story, policy)
+    yield from _find_missing_payments(summary, policy)
     yield from _find_ignored_cancellations(tables["contracts"])
-    yield from _find_contracts_that_never_ran(story)
-    yield from _find_rolling_contracts(story)
+    yield from _find_contracts_that_never_ran(summary)
+    yield from _find_rolling_contracts(summary)
 
 
 # --- mergers and renamed products ------------------------------------------------------------------
 
 
-def _find_parent_contracts(story: ContractStory, accounts: ir.Table) -> Iterator[Anomaly]:
+def _find_parent_contracts(summary: ContractSummary, accounts: ir.Table) -> Iterator[Anomaly]:
     """Find contracts that nothing follows, while a new contract of the account's parent starts within the grace."""
     parents = _parents(accounts)
     bought: dict[tuple[Any, str], list[NewTerm]] = defaultdict(list)
-    for new in story.bought:
+    for new in summary.bought:
         bought[new.account_id, new.product].append(new)
     found: list[tuple[EndedTerm, NewTerm]] = []
-    for term in story.ended:
+    for term in summary.ended:
         above = [] if term.is_followed else chain_of(term.account_id, parents)[1:]
         of_parents = (new for parent in above for new in bought[parent, term.product])
         found += [(term, new) for new in of_parents if term.first_day <= new.start <= term.last_day][:1]
     in_question = {id(term) for term, _new in found}
     total = sum(
-        id(term) in in_question or (not term.is_followed and day_date(term.due) < story.told_on) for term in story.ended
+        id(term) in in_question or (not term.is_followed and day_date(term.due) < summary.as_of)
+        for term in summary.ended
     )
     if not found or len(found) < MIN_PARENT_SHARE * total:
         return
@@ -102,14 +105,14 @@ def _parents(accounts: ir.Table) -> dict[Any, Any]:
     return {row["account_id"]: row["parent_account_id"] for row in newest}
 
 
-def _find_renamed_products(story: ContractStory, policy: Policy) -> Iterator[Anomaly]:
+def _find_renamed_products(summary: ContractSummary, policy: Policy) -> Iterator[Anomaly]:
     """Find products of which nearly all customers went on to one other product when their contracts ended."""
     ended: dict[tuple[str, Any], EndedTerm] = {}
-    for term in sorted(story.ended, key=lambda term: term.due):
-        if day_date(term.due) < story.told_on:
+    for term in sorted(summary.ended, key=lambda term: term.due):
+        if day_date(term.due) < summary.as_of:
             ended[term.product, term.account_id] = term
     bought: dict[Any, list[NewTerm]] = defaultdict(list)
-    for new in story.bought:
+    for new in summary.bought:
         bought[new.account_id].append(new)
     moves: dict[tuple[str, str], dict[Any, int]] = defaultdict(dict)
     for (product, account), term in ended.items():
@@ -120,7 +123,7 @@ def _find_renamed_products(story: ContractStory, policy: Policy) -> Iterator[Ano
         if len(starts) < MIN_RENAMED_CUSTOMERS:
             continue
         since = median_low(starts.values())
-        stayed = {new.account_id for new in story.bought if new.product == old_product and new.start > since}
+        stayed = {new.account_id for new in summary.bought if new.product == old_product and new.start > since}
         for (product, account), term in ended.items():
             if product == old_product and term.last_day >= since and (term.is_followed or term.is_final):
                 stayed.add(account)
@@ -207,9 +210,9 @@ def _one_day_text(days: list[date]) -> str:
     return f" ({count:,} of them on {day}, as after a migration)"
 
 
-def _find_missing_payments(story: ContractStory, policy: Policy) -> Iterator[Anomaly]:
+def _find_missing_payments(summary: ContractSummary, policy: Policy) -> Iterator[Anomaly]:
     """Find payment dates that were not recorded from the start, or only of a few contracts (R1)."""
-    payments, setting = story.payments, policy.renewal.payment
+    payments, setting = summary.payments, policy.renewal.payment
     if setting == "ignored" or not payments.terms:
         return
     paid = _share(payments.paid_terms, payments.terms, "contract")
@@ -267,31 +270,31 @@ def _find_ignored_cancellations(contracts: ir.Table) -> Iterator[Anomaly]:
     )
 
 
-def _find_contracts_that_never_ran(story: ContractStory) -> Iterator[Anomaly]:
+def _find_contracts_that_never_ran(summary: ContractSummary) -> Iterator[Anomaly]:
     """Find out whether many contracts were cancelled on or before their start."""
-    if not story.have_many_never_run:
+    if not summary.have_many_never_run:
         return
-    count = len(story.never_ran)
+    count = len(summary.never_ran)
     yield Anomaly(
-        f"contracts: {_share(count, story.contracts, 'contract')} were cancelled on or before their start and never "
-        f"ran, for example {shown(story.never_ran[0])}: they follow nothing, and are in no rate and no revenue. If "
+        f"contracts: {_share(count, summary.contracts, 'contract')} were cancelled on or before their start and never "
+        f"ran, for example {shown(summary.never_ran[0])}: they follow nothing, and are in no rate and no revenue. If "
         "cancelled_at is the day on which notice was given: --set contracts.cancelled_means=request; if it stands for "
         "'not cancelled', leave it empty",
         Notice("contracts_never_ran", {"contracts": count}),
     )
 
 
-def _find_rolling_contracts(story: ContractStory) -> Iterator[Anomaly]:
+def _find_rolling_contracts(summary: ContractSummary) -> Iterator[Anomaly]:
     """Find out whether much of the business rolls on without a renewal (R15)."""
-    if not story.do_many_roll_on:
+    if not summary.do_many_roll_on:
         return
-    count = len(story.rolling)
+    count = len(summary.rolling)
     yield Anomaly(
-        f"contracts: {_share(count, story.running, 'running contract')} roll on (no end, or terms under "
-        f"{ROLLING_DAYS} days), for example {shown(story.rolling[0])}: they are in no renewal rate, and "
-        f"{format_count(story.rolling_accounts, 'account')} without any other contract cannot be on the list. They "
+        f"contracts: {_share(count, summary.running, 'running contract')} roll on (no end, or terms under "
+        f"{ROLLING_DAYS} days), for example {shown(summary.rolling[0])}: they are in no renewal rate, and "
+        f"{format_count(summary.rolling_accounts, 'account')} without any other contract cannot be on the list. They "
         "count in churn and ARR. If they have a longer term, give its end_date",
-        Notice("rolling_contracts", {"share": count / story.running}),
+        Notice("rolling_contracts", {"share": count / summary.running}),
     )
 
 

@@ -1,4 +1,4 @@
-"""Contracts case by case: what the ledger tells of small stories, against answers that were worked by hand."""
+"""Contracts case by case: the ledger of small companies, against answers that were worked by hand."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PARTS = ("ledger", "months", "labels", "status")
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: CASES[number]["name"])
-def test_the_case_is_told_as_worked_by_hand(number) -> None:
-    told, worked = PAGE.case_answer(CASES[number]), ANSWERS[number]
-    assert {part: told[part] for part in PARTS} == {part: worked[part] for part in PARTS}
+def test_the_case_is_as_worked_by_hand(number) -> None:
+    answer, worked = PAGE.case_answer(CASES[number]), ANSWERS[number]
+    assert {part: answer[part] for part in PARTS} == {part: worked[part] for part in PARTS}
 
 
 @pytest.mark.parametrize("worked", ANSWERS, ids=lambda worked: worked["name"])

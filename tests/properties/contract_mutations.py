@@ -398,7 +398,7 @@ MUTATIONS = (
     Mutation(
         "R10 mergers",
         "a merger is known on its day, whenever it was recorded",
-        "ledger",
+        "families",
         "        known = max(day, recorded if recorded is not None else day)",
         "        known = day",
         (

@@ -1,4 +1,4 @@
-"""Final months stay as they were told, and late papers are booked in the first month that is open: figures by hand.
+"""Final months stay as they were, and late papers are booked in the first month that is open: figures by hand.
 
 Twenty accounts, one kind of paper each; a contract costs 12 000 dollars, is signed the day before it starts and follows
 no other where nothing else is said. A month is final 60 days after its last day: 31 January 2024 on 31 March, 29
@@ -15,16 +15,18 @@ from typing import Any
 from renewals.features.revenue.roll_forward import GAIN_COLUMNS, LOSS_COLUMNS
 from tests.properties.contract_companies import ACCOUNT_COLUMNS, CONTRACT_COLUMNS, Company
 from tests.properties.contract_laws import is_final, next_month
-from tests.properties.contract_stories import Row, Story, tell
+from tests.properties.settled_companies import Row, SettledCompany, settle
 
 RATES = {
     "EUR": {"2023-01-01": 1.10, "2024-07-01": 1.12, "2025-02-01": 1.09},
     "CNY": {"2023-01-01": 0.14, "2024-10-01": 0.15},
 }
-LAST_TOLD = date(2026, 6, 1)
-TOLD_ON = [date(year, month, 1) for year in (2024, 2025, 2026) for month in range(1, 13) if (year, month) < (2026, 7)]
+LAST_LEDGER_DAY = date(2026, 6, 1)
+LEDGER_DAY = [
+    date(year, month, 1) for year in (2024, 2025, 2026) for month in range(1, 13) if (year, month) < (2026, 7)
+]
 LONG = "2027-06-01"
-"""An end after all days on which the company is told."""
+"""An end after all days on which the company is settled."""
 NAMES = ("upsell", "cross_sell", "price", *(name for name in (*GAIN_COLUMNS, *LOSS_COLUMNS) if name != "expansion"))
 
 
@@ -142,15 +144,15 @@ def company(*more: Row) -> Company:
 
 
 @cache
-def story(told_on: date = LAST_TOLD) -> Story:
-    """The story by what was known before a day."""
-    return tell(company(), told_on)
+def company_on(ledger_day: date = LAST_LEDGER_DAY) -> SettledCompany:
+    """The company as known before a day."""
+    return settle(company(), ledger_day)
 
 
-def moved(told: Story) -> dict[str, dict[str, dict[str, float]]]:
+def moved(settled: SettledCompany) -> dict[str, dict[str, dict[str, float]]]:
     """What moves, in dollars, by account and month."""
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
-    for row in told.months:
+    for row in settled.months:
         movements = {name: row[name] / 100 for name in NAMES if row[name]}
         if movements:
             found[row["account_id"]][f"{row['month']:%Y-%m}"] = movements
@@ -159,13 +161,13 @@ def moved(told: Story) -> dict[str, dict[str, dict[str, float]]]:
 
 def test_every_paper_is_booked_where_it_belongs() -> None:
     assert len(EXPECTED) == 20
-    assert moved(story()) == EXPECTED
+    assert moved(company_on()) == EXPECTED
 
 
 def test_the_company_by_month() -> None:
     """`fx` and `correction` of the whole company."""
     totals: dict[str, dict[str, float]] = {"fx": defaultdict(float), "correction": defaultdict(float)}
-    for months in moved(story()).values():
+    for months in moved(company_on()).values():
         for month, movements in months.items():
             for name in totals.keys() & movements.keys():
                 totals[name][month] += movements[name]
@@ -181,18 +183,22 @@ def test_the_company_by_month() -> None:
     }
 
 
-def final_rows(told_on: date) -> dict[tuple[date, Any], Row]:
-    return {(row["month"], row["account_id"]): row for row in story(told_on).months if is_final(row["month"], told_on)}
+def final_rows(ledger_day: date) -> dict[tuple[date, Any], Row]:
+    return {
+        (row["month"], row["account_id"]): row
+        for row in company_on(ledger_day).months
+        if is_final(row["month"], ledger_day)
+    }
 
 
 def test_final_months_stay_on_later_days() -> None:
-    """Each final month is the same on every later day, on those of the papers too; most are told on twelve and more."""
+    """Each final month is the same on every later day, on those of the papers too: for most on twelve and more."""
     papers = {row["recorded_at"].date() for row in CONTRACTS if row["recorded_at"]}
-    days = sorted({*TOLD_ON, *papers, *(day + timedelta(days=1) for day in papers)})
+    days = sorted({*LEDGER_DAY, *papers, *(day + timedelta(days=1) for day in papers)})
     first: dict[tuple[date, Any], Row] = {}
     times: dict[date, int] = defaultdict(int)
-    for told_on in days:
-        rows = final_rows(told_on)
+    for ledger_day in days:
+        rows = final_rows(ledger_day)
         for month in {month for month, _account in rows}:
             times[month] += 1
         assert {key: row for key, row in rows.items() if key[0] in {month for month, _account in first}} == first
@@ -201,22 +207,22 @@ def test_final_months_stay_on_later_days() -> None:
 
 
 def test_a_month_is_final_on_the_day_after_its_grace() -> None:
-    """February 2024 is told on 30 April as on every later day: with the paper of 29 April, without that of the 30th."""
+    """February 2024 is the same from 30 April on: with the paper of 29 April, without that of the 30th."""
     open_still, final = (
-        {row["account_id"] for row in story(day).months if row["month"] == date(2024, 2, 1) and row["closing"]}
+        {row["account_id"] for row in company_on(day).months if row["month"] == date(2024, 2, 1) and row["closing"]}
         for day in (date(2024, 4, 29), date(2024, 4, 30))
     )
     assert final - open_still == {"last_day"}
-    assert {account for month, account in final_rows(LAST_TOLD) if month == date(2024, 2, 1)} == final
+    assert {account for month, account in final_rows(LAST_LEDGER_DAY) if month == date(2024, 2, 1)} == final
 
 
 def test_no_cent_is_unexplained() -> None:
     """Opening and movements add up to the closing, and the next month opens with it."""
-    rows = {(row["month"], row["account_id"]): row for row in story().months}
+    rows = {(row["month"], row["account_id"]): row for row in company_on().months}
     for (month, account), row in rows.items():
         gained = sum(row[name] for name in GAIN_COLUMNS) - sum(row[name] for name in LOSS_COLUMNS)
         assert row["opening"] + gained == row["closing"]
-        if next_month(month) <= LAST_TOLD:
+        if next_month(month) <= LAST_LEDGER_DAY:
             assert rows.get((next_month(month), account), {"opening": 0})["opening"] == row["closing"]
 
 
@@ -226,5 +232,5 @@ def test_an_amendment_without_valid_from_is_no_exchange_rate() -> None:
         term("amended", 1, "2024-01-01", LONG, seats=10),
         term("amended", 1, "2024-01-01", LONG, seats=12, arr=14400.0, recorded_at="2024-10-05"),
     ]
-    found = moved(tell(company(*rows), LAST_TOLD))["amended"]
+    found = moved(settle(company(*rows), LAST_LEDGER_DAY))["amended"]
     assert found == {"2024-01": {"new": 12000}, "2024-10": {"upsell": 2400}}

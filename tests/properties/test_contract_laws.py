@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from renewals.features.policy import Contracts, Policy, Renewal
-from renewals.features.revenue.ledger import RenewalLedger, _table_types, renewals
+from renewals.features.revenue.ledger import RenewalLedger, renewals
+from renewals.features.revenue.ledger_tables import table_types
 from renewals.models.target import Outcomes
 from renewals.models.targets.renewal import outcome
 from tests.properties import contract_laws
@@ -22,23 +23,23 @@ from tests.properties.contract_companies import (
     Company,
     draw_company,
 )
-from tests.properties.contract_laws import AS_OF, LAWS, TOLD_ON, Law, Teller
-from tests.properties.contract_stories import Row, table, tell
+from tests.properties.contract_laws import AS_OF, LAWS, LEDGER_DAY, Law, Settler
+from tests.properties.settled_companies import Row, settle, table
 
 FEW, MANY = range(150), range(3000)
 COMPARED = ("entries", "account_months", "pairs", "expansions", "overlaps", "term_states", "term_outcomes")
 
 
 @cache
-def teller(seed: int) -> Teller:
-    return Teller(draw_company(seed))
+def settler(seed: int) -> Settler:
+    return Settler(draw_company(seed))
 
 
-def breaches(law: Law, tellers: Any) -> list[str]:
+def breaches(law: Law, settlers: Any) -> list[str]:
     """Companies that break a law, with the first breach of each."""
     found = []
-    for number, told in tellers:
-        breach = next(law(told.company, told), None)
+    for number, settler in settlers:
+        breach = next(law(settler.company, settler), None)
         if breach is not None:
             found.append(f"company {number}: {breach}")
     return found
@@ -46,13 +47,13 @@ def breaches(law: Law, tellers: Any) -> list[str]:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law) -> None:
-    assert breaches(law, ((seed, teller(seed)) for seed in FEW)) == []
+    assert breaches(law, ((seed, settler(seed)) for seed in FEW)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law_of_many_companies(law) -> None:
-    assert breaches(law, ((seed, Teller(draw_company(seed))) for seed in MANY)) == []
+    assert breaches(law, ((seed, Settler(draw_company(seed))) for seed in MANY)) == []
 
 
 # -- the laws speak of the project's tables ---------------------------------------------------------------------------
@@ -60,42 +61,42 @@ def test_law_of_many_companies(law) -> None:
 
 @pytest.mark.parametrize("seed", [2, 11, 46, 60, 146, 1013])
 def test_the_story_is_that_of_the_ledger(seed) -> None:
-    """What the laws read is what `RenewalLedger` tells from the tables."""
+    """What the laws read is what `RenewalLedger` computes from the tables."""
     company, day = draw_company(seed), date(2024, 7, 31)
     policy = Policy(contracts=Contracts(renamed_products=company.renamed_products))
     contracts, accounts, rates = (table(company.tables[name]) for name in ("contracts", "accounts", "rates"))
     assert contracts is not None
-    ledger = RenewalLedger(contracts, TOLD_ON, policy, rates, accounts, day)
-    story = tell(company, TOLD_ON, day)
+    ledger = RenewalLedger(contracts, LEDGER_DAY, policy, rates, accounts, day)
+    settled = settle(company, LEDGER_DAY, day)
     for name in COMPARED:
-        rows, told = getattr(ledger, name).to_pyarrow().to_pylist(), story.rows(name)
-        assert contract_laws.difference(map(contract_laws.frozen, told), map(contract_laws.frozen, rows)) == []
-        assert len(rows) == len(told)
+        rows, plain = getattr(ledger, name).to_pyarrow().to_pylist(), settled.rows(name)
+        assert contract_laws.difference(map(contract_laws.frozen, plain), map(contract_laws.frozen, rows)) == []
+        assert len(rows) == len(plain)
 
 
 @cache
-def tables_of_all(told_on: date) -> dict[str, Any]:
+def tables_of_all(ledger_day: date) -> dict[str, Any]:
     """The ledger's tables of all companies, as one company with many accounts."""
-    types = _table_types({"account_id": pa.string(), "contract_id": pa.string()})
+    types = table_types({"account_id": pa.string(), "contract_id": pa.string()})
     rows: dict[str, list[Row]] = defaultdict(list)
     terms = 0
     for seed in FEW:
-        story = teller(seed)(teller(seed).company, told_on)
+        settled = settler(seed)(settler(seed).company, ledger_day)
         for name in ("entries", "term_states", "term_outcomes"):
-            rows[name] += [row | {"term": row["term"] + terms} if "term" in row else row for row in story.rows(name)]
-        terms += sum(len(family.settlement.terms) for family in story.families)
+            rows[name] += [row | {"term": row["term"] + terms} if "term" in row else row for row in settled.rows(name)]
+        terms += sum(len(family.settlement.terms) for family in settled.families)
     return {name: ibis.memtable(pa.Table.from_pylist(rows[name], schema=types[name])) for name in rows}
 
 
-def label_rows(told_on: date) -> dict[tuple[Any, ...], tuple[int | None, datetime | None]]:
+def label_rows(ledger_day: date) -> dict[tuple[Any, ...], tuple[int | None, datetime | None]]:
     """Labels of `models.targets.renewal`, by account, day and end of the renewal."""
-    tables = tables_of_all(told_on)
+    tables = tables_of_all(ledger_day)
     keys = [
         {"account_id": account, "as_of": as_of, "renewal_date": end}
         for seed in FEW
         for as_of in AS_OF
-        if as_of <= told_on
-        for account, end in contract_laws.observed_terms(teller(seed)(teller(seed).company, told_on), as_of)
+        if as_of <= ledger_day
+        for account, end in contract_laws.observed_terms(settler(seed)(settler(seed).company, ledger_day), as_of)
     ]
     schema = ibis.schema({"account_id": "string", "as_of": "date", "renewal_date": "date"})
     found = {}
@@ -108,7 +109,7 @@ def label_rows(told_on: date) -> dict[tuple[Any, ...], tuple[int | None, datetim
             if seen.setdefault((key["account_id"], key["as_of"]), key) is not key:
                 later.append(key)
         spine = ibis.memtable(list(seen.values()), schema=schema)
-        outcomes = Outcomes(told_on, tables["term_states"], tables["term_outcomes"], ibis.memtable([{"x": 1}]))
+        outcomes = Outcomes(ledger_day, tables["term_states"], tables["term_outcomes"], ibis.memtable([{"x": 1}]))
         for row in outcome(spine, outcomes).to_pyarrow().to_pylist():
             end = seen[row["account_id"], row["as_of"]]["renewal_date"]
             found[row["account_id"], row["as_of"], end] = row["label"], row["matured_at"]
@@ -118,12 +119,12 @@ def label_rows(told_on: date) -> dict[tuple[Any, ...], tuple[int | None, datetim
 
 def test_labels_of_the_target() -> None:
     """The labels that the laws read are those of the target `renewal`; once final they stay."""
-    now, then = label_rows(TOLD_ON), label_rows(date(2024, 7, 31))
+    now, then = label_rows(LEDGER_DAY), label_rows(date(2024, 7, 31))
     expected = {
         (account, as_of, end): label
         for seed in FEW
         for as_of in AS_OF
-        for (account, end), label in contract_laws.labels(teller(seed)(teller(seed).company), as_of).items()
+        for (account, end), label in contract_laws.labels(settler(seed)(settler(seed).company), as_of).items()
     }
     assert {key: label[0] for key, label in now.items()} == {key: label[0] for key, label in expected.items()}
     final = {key: label for key, label in then.items() if label[0] is not None}
@@ -133,7 +134,7 @@ def test_labels_of_the_target() -> None:
 
 def test_rates_of_renewals() -> None:
     """In each month the contracts of the renewals that came due are those kept and those lost, and so is their ARR."""
-    entries = tables_of_all(TOLD_ON)["entries"]
+    entries = tables_of_all(LEDGER_DAY)["entries"]
     sets = renewals(entries).filter(ibis._.renewed.notnull()).to_pyarrow().to_pylist()
     lost: dict[tuple[Any, ...], int] = defaultdict(int)
     for row in entries.to_pyarrow().to_pylist():
@@ -168,7 +169,7 @@ def term(contract_id: str, start: str, end: str, **more: Any) -> Row:
 
 
 def keeps(law: Law, broken: Company) -> bool:
-    return list(law(broken, Teller(broken))) == []
+    return list(law(broken, Settler(broken))) == []
 
 
 def test_a_customer_is_lost_although_another_account_goes_on() -> None:
@@ -199,7 +200,7 @@ def test_a_lost_contract_does_not_come_back_with_a_pause() -> None:
         term("c", "2024-03-21", "2025-03-21"),
         term("pause", "2025-05-01", "2025-07-01", kind="pause", arr=0.0, signed_at="2025-06-01"),
     )
-    assert sum(row["churn"] for row in tell(lost, TOLD_ON).months) == 120_000
+    assert sum(row["churn"] for row in settle(lost, LEDGER_DAY).months) == 120_000
 
 
 def test_a_label_stays_when_a_lapsed_renewal_is_paid() -> None:
@@ -210,7 +211,7 @@ def test_a_label_stays_when_a_lapsed_renewal_is_paid() -> None:
         term("next", "2025-01-01", "2026-01-01", paid_at="2025-01-01"),
     )
     required = Policy(renewal=Renewal(payment="required"))
-    then, now = (tell(paid_late, day, policy=required) for day in (date(2024, 7, 31), TOLD_ON))
+    then, now = (settle(paid_late, day, policy=required) for day in (date(2024, 7, 31), LEDGER_DAY))
     observed = date(2024, 2, 29)
     assert contract_laws.labels(then, observed)["acme", date(2025, 1, 1)][0] == 0
     assert contract_laws.labels(now, observed) == contract_laws.labels(then, observed)
@@ -222,8 +223,8 @@ def test_a_renewal_that_was_never_paid_is_not_lost_beside_what_it_followed() -> 
         term("old", "2023-01-01", "2024-01-01"),
         term("new", "2024-01-01", "2025-01-01", cancelled_at="2024-01-02"),
     )
-    story = tell(refunded, TOLD_ON, policy=Policy(renewal=Renewal(payment="required")))
-    assert [row["contract_id"] for row in story.entries] == ["old"]
+    settled = settle(refunded, LEDGER_DAY, policy=Policy(renewal=Renewal(payment="required")))
+    assert [row["contract_id"] for row in settled.entries] == ["old"]
 
 
 def test_a_final_entry_keeps_its_plan() -> None:
@@ -232,7 +233,7 @@ def test_a_final_entry_keeps_its_plan() -> None:
         term("c", "2023-01-01", "2024-01-01", plan="basic", recorded_at="2023-01-01"),
         term("c", "2023-01-01", "2024-01-01", plan="pro", recorded_at="2025-03-01"),
     )
-    plans = [[row["plan"] for row in tell(renamed, day).entries] for day in (date(2024, 7, 31), TOLD_ON)]
+    plans = [[row["plan"] for row in settle(renamed, day).entries] for day in (date(2024, 7, 31), LEDGER_DAY)]
     assert plans == [["basic"], ["basic"]]
 
 
@@ -246,6 +247,6 @@ def test_an_upsell_does_not_depend_on_ids() -> None:
             term(two, "2024-01-01", "2025-01-01", replaces_contract_id="old", arr=1000.0, account_id="other"),
             accounts=("acme", "other"),
         )
-        return [row["account_id"] for row in tell(split, TOLD_ON).rows("expansions")]
+        return [row["account_id"] for row in settle(split, LEDGER_DAY).rows("expansions")]
 
     assert upsold("c1", "c2") == upsold("c2", "c1")

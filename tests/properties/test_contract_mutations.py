@@ -14,9 +14,9 @@ import yaml
 
 from tests.docs_pages import load_page
 from tests.properties.contract_companies import ACCOUNT_COLUMNS, CONTRACT_COLUMNS, Company, draw_company
-from tests.properties.contract_laws import LAWS, Teller
+from tests.properties.contract_laws import LAWS, Settler
 from tests.properties.contract_mutations import MUTATIONS, Mutation
-from tests.properties.contract_stories import INSTANTS, REVENUE, Revenue, Row, changed_copy, tell, with_known_times
+from tests.properties.settled_companies import INSTANTS, REVENUE, Revenue, Row, changed_copy, settle, with_known_times
 from tests.root import ROOT
 
 PAGE = load_page("contracts_page")
@@ -47,20 +47,20 @@ def company_of(name: str) -> Company:
     return Company({"contracts": contracts, "accounts": accounts, "rates": rates}, frozenset())
 
 
-def is_told_as_worked(name: str, revenue: Revenue) -> bool:
-    """True if the code tells of a golden case what was worked by hand; an error is another answer."""
+def is_as_worked(name: str, revenue: Revenue) -> bool:
+    """True if the code gives a golden case the answer worked by hand; an error is another answer."""
     company, case = company_of(name), CASES[name]
     try:
-        story = tell(company, PAGE.TOLD_ON, revenue=revenue, policy=PAGE.case_policy(case))
-        told = PAGE.Told(
-            sorted(story.entries, key=lambda row: (row["due_at"], row["contract_id"], row["start_date"])),
-            story.months,
-            story.states,
-            {row["term"]: row["renewed"] for row in story.outcomes},
-            story.rows("pairs"),
+        settled = settle(company, PAGE.AS_OF, revenue=revenue, policy=PAGE.case_policy(case))
+        tables = PAGE.LedgerRows(
+            sorted(settled.entries, key=lambda row: (row["due_at"], row["contract_id"], row["start_date"])),
+            settled.months,
+            settled.states,
+            {row["term"]: row["renewed"] for row in settled.outcomes},
+            settled.rows("pairs"),
             [(row["contract_id"], row["known_at"].date()) for row in with_known_times(company.tables["contracts"])],
         )
-        answer = PAGE.answer_of(case, told)
+        answer = PAGE.answer_of(case, tables)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
         return False
     worked: dict[str, Any] = WORKED[name]
@@ -68,11 +68,11 @@ def is_told_as_worked(name: str, revenue: Revenue) -> bool:
 
 
 def holds(killer: str, revenue: Revenue) -> bool:
-    """True if the code keeps a law on all companies, or tells a golden case as it was worked."""
+    """True if the code keeps a law on all companies, or gives a golden case the answer worked by hand."""
     law = LAWS_BY_NAME.get(killer)
     if law is None:
-        return is_told_as_worked(case_name(killer), revenue)
-    return not any(list(law(company, Teller(company, revenue))) for company in map(drawn, COMPANIES))
+        return is_as_worked(case_name(killer), revenue)
+    return not any(list(law(company, Settler(company, revenue))) for company in map(drawn, COMPANIES))
 
 
 def case_name(beginning: str) -> str:

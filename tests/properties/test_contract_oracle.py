@@ -1,4 +1,4 @@
-"""The ledger and an oracle that follows docs/contracts.md alone tell the same of random companies."""
+"""The ledger and an oracle that follows docs/contracts.md alone agree on random companies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 
 from renewals.features.policy import Contracts, Policy
 from renewals.features.revenue.ledger import RenewalLedger
-from tests.oracle.contracts import Rules, next_month, tell
+from tests.oracle.contracts import Rules, next_month, settle
 from tests.oracle.worlds import arrow, complete_row, schema
 from tests.properties.contract_companies import FIRST_RATE, TOLD_UNTIL, Company, Row, draw_company
 
-FIRST_MONTH, TOLD_ON = FIRST_RATE.date(), TOLD_UNTIL.date()
+FIRST_MONTH, LEDGER_DAY = FIRST_RATE.date(), TOLD_UNTIL.date()
 RULES = Rules()
 IN_PART = 20
 """Companies of one test."""
@@ -39,7 +39,7 @@ def ledger(company: Company) -> RenewalLedger:
     """The ledger of a company."""
     contracts, rates, accounts = (table(name, company.tables[name]) for name in ("contracts", "rates", "accounts"))
     policy = Policy(contracts=Contracts(renamed_products=company.renamed_products))
-    return RenewalLedger(contracts, TOLD_ON, policy, rates, accounts)
+    return RenewalLedger(contracts, LEDGER_DAY, policy, rates, accounts)
 
 
 def rows(found: ir.Table) -> list[Row]:
@@ -50,10 +50,10 @@ def rows(found: ir.Table) -> list[Row]:
 
 def is_final(month: date) -> bool:
     """True if the grace after a month has passed."""
-    return (TOLD_ON - next_month(month)).days >= RULES.after_days
+    return (LEDGER_DAY - next_month(month)).days >= RULES.after_days
 
 
-def told_by_ledger(company: Company) -> tuple[Answer, Answer]:
+def ledger_answer(company: Company) -> tuple[Answer, Answer]:
     """What became of each contract that came due; and what each account opened and closed each final month with."""
     found = ledger(company)
     due = {
@@ -73,16 +73,16 @@ def told_by_ledger(company: Company) -> tuple[Answer, Answer]:
     return due, months
 
 
-def told_by_oracle(company: Company) -> tuple[Answer, Answer]:
+def oracle_answer(company: Company) -> tuple[Answer, Answer]:
     """The same by the oracle."""
-    story = tell(company.tables, TOLD_ON, Rules(renamed_products=company.renamed_products), FIRST_MONTH)
+    settled = settle(company.tables, LEDGER_DAY, Rules(renamed_products=company.renamed_products), FIRST_MONTH)
     due = {
         (row["contract_id"], row["due_at"]): (row["outcome"], row["rolling"], row["booked_month"], row["amount_due"])
-        for row in story.ledger
+        for row in settled.ledger
     }
     months = {
         (row["account_id"], row["month"]): (row["opening"], row["closing"], row["customer_lost"])
-        for row in story.months
+        for row in settled.months
         if row["opening"] or row["closing"]
     }
     return due, months
@@ -97,7 +97,7 @@ def differences(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> dict[Any, 
 def story_differences(seed: int) -> dict[Any, tuple[Any, Any]]:
     """What the ledger (left) and the oracle (right) say otherwise of a company."""
     company = draw_company(seed)
-    ledger_says, oracle_says = told_by_ledger(company), told_by_oracle(company)
+    ledger_says, oracle_says = ledger_answer(company), oracle_answer(company)
     return differences(ledger_says[0], oracle_says[0]) | differences(ledger_says[1], oracle_says[1])
 
 

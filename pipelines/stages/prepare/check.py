@@ -27,7 +27,7 @@ from renewals.pipelines.storage.artifacts import VALIDATION_REPORT
 from renewals.pipelines.storage.engine import atomic, engine_errors, usage_partitions, warehouse
 from renewals.pipelines.storage.engine.raw import raw_tables
 from renewals.pipelines.storage.engine.raw.raw_table import RawTable
-from renewals.pipelines.validation import contract_story, coverage, currencies, grading, quarantine, times
+from renewals.pipelines.validation import contract_summary, coverage, currencies, grading, quarantine, times
 from renewals.pipelines.validation.advice import find_thousands_as_decimals
 from renewals.pipelines.validation.cast import CastTable, IdTypes, cast_table, id_types, require_columns, require_types
 from renewals.pipelines.validation.context import (
@@ -283,11 +283,13 @@ def _contract_report(context: CheckContext, names: Iterable[str]) -> tuple[dict[
     """
     settings = context.job.settings
     tables = {name: context.clean_table(name) for name in names}
-    told_on = contract_story.telling_day(tables, settings.source.extracted_at)
-    story = contract_story.tell_contracts(tables, told_on, settings)
-    contract_story.require_decided_overlaps(story, settings)
-    notes = list(contract_story.story_notes(story, settings))
-    return contract_story.story_facts(story) | {"notes": notes}, list(find_contract_anomalies(story, tables, settings))
+    as_of = contract_summary.newest_known_day(tables, settings.source.extracted_at)
+    summary = contract_summary.summarize_contracts(tables, as_of, settings)
+    contract_summary.require_decided_overlaps(summary, settings)
+    notes = list(contract_summary.contract_notes(summary, settings))
+    return contract_summary.contract_facts(summary) | {"notes": notes}, list(
+        find_contract_anomalies(summary, tables, settings)
+    )
 
 
 def _table_entry(context: CheckContext, table: TableSpec, raw_table: RawTable, report: TableReport) -> dict[str, Any]:

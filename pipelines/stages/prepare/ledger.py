@@ -38,7 +38,7 @@ def ledger(job: Job) -> dict[str, Any]:
     ARR by contract and month, and terms as known on each day; return the row counts."""
     con = warehouse.connect(job.settings.engine)
     tables = warehouse.clean_tables(con, job.data)
-    story = open_ledger(tables, job.day, job.settings)
+    ledger = open_ledger(tables, job.day, job.settings)
     folder = job.folder / LEDGER
     counts = {}
 
@@ -47,16 +47,16 @@ def ledger(job: Job) -> dict[str, Any]:
         counts[name] = warehouse.write_parquet(table, path, order_by=SORT_KEYS[name])
         return warehouse.read_parquet(con, path)
 
-    entries = write("ledger", con.create_table("entries", story.entries.to_pyarrow(), temp=True))
+    entries = write("ledger", con.create_table("entries", ledger.entries.to_pyarrow(), temp=True))
     renewal_sets = write("renewals", renewals(entries))
     write("outcomes", outcomes(renewal_sets, tables["accounts"], tables["contracts"], job.settings))
     for name, table in {
-        "pairs": story.pairs,
-        "expansions": story.expansions,
-        "roll_forward": story.account_months,
-        "revenue_intervals": story.revenue_intervals,
-        "term_states": story.term_states,
-        "term_outcomes": story.term_outcomes,
+        "pairs": ledger.pairs,
+        "expansions": ledger.expansions,
+        "roll_forward": ledger.account_months,
+        "revenue_intervals": ledger.revenue_intervals,
+        "term_states": ledger.term_states,
+        "term_outcomes": ledger.term_outcomes,
     }.items():
         write(name, con.create_table(f"new_{name}", table.to_pyarrow(), temp=True))
     old_names.remove_old_versions(job.folder, [f"{LEDGER}/revenue_intervals.parquet"])
@@ -64,11 +64,11 @@ def ledger(job: Job) -> dict[str, Any]:
 
 
 def open_ledger(
-    tables: dict[str, ir.Table], told_on: date, policy: Policy, known_until: date | None = None
+    tables: dict[str, ir.Table], as_of: date, policy: Policy, known_until: date | None = None
 ) -> RenewalLedger:
     """Open the ledger of a day, with what was known before `known_until` (default: that day)."""
-    rates = known_rows("rates", tables["rates"], known_until or told_on) if "rates" in tables else None
-    return RenewalLedger(tables["contracts"], told_on, policy, rates, tables["accounts"], known_until)
+    rates = known_rows("rates", tables["rates"], known_until or as_of) if "rates" in tables else None
+    return RenewalLedger(tables["contracts"], as_of, policy, rates, tables["accounts"], known_until)
 
 
 if __name__ == "__main__":

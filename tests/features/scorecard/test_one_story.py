@@ -132,9 +132,9 @@ class Company:
             f"{r['month']:%Y-%m}": r for r in self.story.roll_forward(self.story.months).to_pyarrow().to_pylist()
         }
 
-    def ledger(self, told_on: date, known_until: date | None = None) -> RenewalLedger:
-        rates = known_rows("rates", self.raw["rates"], known_until or told_on)
-        return RenewalLedger(self.raw["contracts"], told_on, POLICY, rates, self.raw["accounts"], known_until)
+    def ledger(self, as_of: date, known_until: date | None = None) -> RenewalLedger:
+        rates = known_rows("rates", self.raw["rates"], known_until or as_of)
+        return RenewalLedger(self.raw["contracts"], as_of, POLICY, rates, self.raw["accounts"], known_until)
 
     def figures(self, measure: str, period: str, kind: str = "month") -> tuple[Any, Any, Any]:
         row = self.rows[measure, kind, period]
@@ -266,8 +266,8 @@ def test_ledger_roll_forward_and_scorecard_tell_the_same_story(company: Company)
 
 def test_the_past_quarter_of_the_forecast_is_that_of_the_scorecard(company: Company) -> None:
     """The quarter to June as the forecast of September 1st reads it, which opens its ledger for December 2026."""
-    told_on = upcoming.horizon_end(AS_OF, POLICY)
-    story = company.ledger(told_on, known_until=AS_OF)
+    as_of = upcoming.horizon_end(AS_OF, POLICY)
+    story = company.ledger(as_of, known_until=AS_OF)
     inputs = forecast_inputs(story, company.raw["accounts"], date(2025, 7, 1), AS_OF)
     quarter = inputs.quarters.query("quarter == 0 and opening > 0")
     assert company.figures("gross_retention", JUNE, "quarter") == pytest.approx((87_600 / 107_400, 87_600, 107_400))

@@ -124,10 +124,10 @@ def five(**changed: list[dict[str, Any]]) -> World:
     return world(**{name: drawn_rows(name, text) for name, text in texts.items()} | changed)
 
 
-def ledger_of(raw: dict[str, Any], told_on: date, known_until: date | None = None) -> RenewalLedger:
+def ledger_of(raw: dict[str, Any], as_of: date, known_until: date | None = None) -> RenewalLedger:
     """The ledger of a company, as known before a day."""
-    rates = known_rows("rates", raw["rates"], known_until or told_on)
-    return RenewalLedger(raw["contracts"], told_on, POLICY, rates, raw["accounts"], known_until)
+    rates = known_rows("rates", raw["rates"], known_until or as_of)
+    return RenewalLedger(raw["contracts"], as_of, POLICY, rates, raw["accounts"], known_until)
 
 
 def scorecard_of(tables: World, as_of: date = AS_OF, use: list[tuple] = USE, without: tuple[str, ...] = ()) -> dict:

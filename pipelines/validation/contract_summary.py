@@ -109,10 +109,10 @@ class PaymentDates:
 
 
 @dataclass
-class ContractStory:
+class ContractSummary:
     """What the settlement of all contracts says, counted. Amounts in cents, days as numbers since 1970-01-01."""
 
-    told_on: date
+    as_of: date
     contracts: int = 0
     joined: Counter[tuple[str, str]] = field(default_factory=Counter)
     overlaps: list[Overlap] = field(default_factory=list)
@@ -157,7 +157,7 @@ class ContractStory:
         return bool(self.rolling) and len(self.rolling) >= MIN_ROLLING_SHARE * self.running
 
 
-def telling_day(tables: Mapping[str, ir.Table], extracted_at: datetime | None) -> date:
+def newest_known_day(tables: Mapping[str, ir.Table], extracted_at: datetime | None) -> date:
     """The day after the newest day on which something is known to have happened, at most after the extraction.
 
     A contract that is neither signed nor recorded says nothing of this: it may start in years. Neither do rates.
@@ -179,41 +179,41 @@ def telling_day(tables: Mapping[str, ir.Table], extracted_at: datetime | None) -
     return last + timedelta(days=1)
 
 
-def tell_contracts(tables: Mapping[str, ir.Table], told_on: date, policy: Policy) -> ContractStory:
+def summarize_contracts(tables: Mapping[str, ir.Table], as_of: date, policy: Policy) -> ContractSummary:
     """Settle the contracts of the clean tables and count what became of them."""
-    rates = known_rows("rates", tables["rates"], told_on) if "rates" in tables else None
-    ledger = RenewalLedger(tables["contracts"], told_on, policy, rates, tables["accounts"])
-    story = ContractStory(told_on)
-    for family in ledger.stories():
-        _add_family(story, family.settlement)
-    story.overlaps.sort(key=lambda overlap: (-overlap.both_amount, overlap.starts, str(overlap.new_ids)))
-    _count_unsold_use(story, tables)
-    return story
+    rates = known_rows("rates", tables["rates"], as_of) if "rates" in tables else None
+    ledger = RenewalLedger(tables["contracts"], as_of, policy, rates, tables["accounts"])
+    summary = ContractSummary(as_of)
+    for family in ledger.families():
+        _add_family(summary, family.settlement)
+    summary.overlaps.sort(key=lambda overlap: (-overlap.both_amount, overlap.starts, str(overlap.new_ids)))
+    _count_unsold_use(summary, tables)
+    return summary
 
 
 # --- counting --------------------------------------------------------------------------------------
 
 
-def _add_family(story: ContractStory, settlement: Settlement) -> None:
+def _add_family(summary: ContractSummary, settlement: Settlement) -> None:
     """Add what is told of one family of accounts."""
     live = [term for term in settlement.terms if term.is_live]
-    story.contracts += len(settlement.terms)
-    story.joined.update((pair.rule, pair.kind) for pair in settlement.pairs if pair.voided is None)
-    story.overlaps += _overlaps(settlement)
-    _count_moved_ends(story, settlement.terms)
-    _find_twins(story, settlement, live)
-    _find_currency_changes(story, settlement)
-    story.never_ran += [
+    summary.contracts += len(settlement.terms)
+    summary.joined.update((pair.rule, pair.kind) for pair in settlement.pairs if pair.voided is None)
+    summary.overlaps += _overlaps(settlement)
+    _count_moved_ends(summary, settlement.terms)
+    _find_twins(summary, settlement, live)
+    _find_currency_changes(summary, settlement)
+    summary.never_ran += [
         term.line.contract_id
         for term in settlement.terms
         if term.is_void and term.stop is not None and term.version.deleted is None
     ]
     for term in live:
         if not term.is_free:
-            _add_ended_or_bought(story, settlement, term)
+            _add_ended_or_bought(summary, settlement, term)
         if settlement.is_held(term, settlement.rules.last_day):
-            _add_running(story, settlement, term)
-    _count_payments(story.payments, settlement)
+            _add_running(summary, settlement, term)
+    _count_payments(summary.payments, settlement)
 
 
 def _overlaps(settlement: Settlement) -> Iterator[Overlap]:
@@ -244,22 +244,22 @@ def _contract_ids(terms: Iterable[Term]) -> tuple[Any, ...]:
     return tuple(term.line.contract_id for term in terms)
 
 
-def _count_moved_ends(story: ContractStory, terms: Sequence[Term]) -> None:
+def _count_moved_ends(summary: ContractSummary, terms: Sequence[Term]) -> None:
     """Count ends moved later or nearer, renewals in place, and terms begun again by an end moved after the grace."""
     lines: dict[int, list[Term]] = defaultdict(list)
     for term in terms:
         lines[id(term.line)].append(term)
         first_end = term.line.known_version(term.known).end
         if term.renewed_in_place is not None:
-            story.moved_ends["renewed_in_place"] += 1
+            summary.moved_ends["renewed_in_place"] += 1
         elif term.end != first_end:
-            story.moved_ends["extended" if term.end > first_end else "brought_nearer"] += 1
+            summary.moved_ends["extended" if term.end > first_end else "brought_nearer"] += 1
     for of_line in lines.values():
         in_place = sum(term.renewed_in_place is not None for term in of_line)
-        story.moved_ends["begun_again"] += len(of_line) - 1 - in_place
+        summary.moved_ends["begun_again"] += len(of_line) - 1 - in_place
 
 
-def _find_twins(story: ContractStory, settlement: Settlement, live: Sequence[Term]) -> None:
+def _find_twins(summary: ContractSummary, settlement: Settlement, live: Sequence[Term]) -> None:
     """Find paid contracts with another id, and the account, product and dates of another one."""
     groups: dict[Hashable, dict[Any, Term]] = defaultdict(dict)
     for term in live:
@@ -268,14 +268,14 @@ def _find_twins(story: ContractStory, settlement: Settlement, live: Sequence[Ter
             groups[key].setdefault(term.line.contract_id, term)
     for by_id in groups.values():
         if len(by_id) > 1:
-            story.twins.append(tuple(by_id))
+            summary.twins.append(tuple(by_id))
             amounts = [t.holding(t.start, settlement.day, settlement.rules.rates).amount for t in by_id.values()]
             for amount, count in Counter(amounts).items():
-                story.equal_twins += count - 1
-                story.equal_twins_amount += amount * (count - 1)
+                summary.equal_twins += count - 1
+                summary.equal_twins_amount += amount * (count - 1)
 
 
-def _find_currency_changes(story: ContractStory, settlement: Settlement) -> None:
+def _find_currency_changes(summary: ContractSummary, settlement: Settlement) -> None:
     """Find contracts with versions in several currencies, or amended in another one."""
     home = settlement.rules.policy.money.reporting_currency
     changed: dict[Any, None] = {}
@@ -287,14 +287,14 @@ def _find_currency_changes(story: ContractStory, settlement: Settlement) -> None
         currencies = {term.version.currency or home for term in (pair.old, pair.new)}
         if pair.voided is None and pair.kind == "amendment" and len(currencies) > 1:
             changed[pair.new.line.contract_id] = None
-    story.currency_changes += changed
+    summary.currency_changes += changed
 
 
-def _add_ended_or_bought(story: ContractStory, settlement: Settlement, term: Term) -> None:
+def _add_ended_or_bought(summary: ContractSummary, settlement: Settlement, term: Term) -> None:
     account, product = settlement.account(term), term.version.product
     due = settlement.due(term)
     if due is not None and due < OPEN_END:
-        story.ended.append(
+        summary.ended.append(
             EndedTerm(
                 term.line.contract_id,
                 account,
@@ -308,17 +308,17 @@ def _add_ended_or_bought(story: ContractStory, settlement: Settlement, term: Ter
             )
         )
     if not term.old_pairs:
-        story.bought.append(NewTerm(term.line.contract_id, account, product, term.start))
+        summary.bought.append(NewTerm(term.line.contract_id, account, product, term.start))
 
 
-def _add_running(story: ContractStory, settlement: Settlement, term: Term) -> None:
+def _add_running(summary: ContractSummary, settlement: Settlement, term: Term) -> None:
     account = settlement.account(term)
-    story.running += 1
-    story.running_accounts.add(account)
+    summary.running += 1
+    summary.running_accounts.add(account)
     if settlement.is_rolling(term):
-        story.rolling.append(term.line.contract_id)
+        summary.rolling.append(term.line.contract_id)
     else:
-        story.dated_accounts.add(account)
+        summary.dated_accounts.add(account)
 
 
 def _count_payments(payments: PaymentDates, settlement: Settlement) -> None:
@@ -356,7 +356,7 @@ def _started_lines(settlement: Settlement) -> Iterator[Line]:
     yield from {id(term.line): term.line for term in started}.values()
 
 
-def _count_unsold_use(story: ContractStory, tables: Mapping[str, ir.Table]) -> None:
+def _count_unsold_use(summary: ContractSummary, tables: Mapping[str, ir.Table]) -> None:
     """Count the usage events of accounts that have no contract, nor were merged into one that has."""
     counts = tables["usage_events"].group_by("account_id").agg(events=_.count()).to_pyarrow().to_pylist()
     sold = set(tables["contracts"].select("account_id").distinct().to_pyarrow()["account_id"].to_pylist())
@@ -365,9 +365,9 @@ def _count_unsold_use(story: ContractStory, tables: Mapping[str, ir.Table]) -> N
     heir_of = {row["account_id"]: row["merged_into_account_id"] for row in heirs}
     unsold = [row for row in counts if sold.isdisjoint(chain_of(row["account_id"], heir_of))]
     unsold.sort(key=lambda row: (-row["events"], str(row["account_id"])))
-    story.events = sum(row["events"] for row in counts)
-    story.unsold_events = sum(row["events"] for row in unsold)
-    story.unsold_accounts = [row["account_id"] for row in unsold]
+    summary.events = sum(row["events"] for row in counts)
+    summary.unsold_events = sum(row["events"] for row in unsold)
+    summary.unsold_accounts = [row["account_id"] for row in unsold]
 
 
 def chain_of(account_id: Any, above: Mapping[Any, Any]) -> list[Any]:
@@ -381,15 +381,15 @@ def chain_of(account_id: Any, above: Mapping[Any, Any]) -> list[Any]:
 # --- report ----------------------------------------------------------------------------------------
 
 
-def require_decided_overlaps(story: ContractStory, policy: Policy) -> None:
+def require_decided_overlaps(summary: ContractSummary, policy: Policy) -> None:
     """Raise `DataContractError` if contracts overlap and `contracts.overlap` is `stop`."""
-    if policy.contracts.overlap != "stop" or not story.overlaps:
+    if policy.contracts.overlap != "stop" or not summary.overlaps:
         return
-    count, both, new = _overlap_sums(story.overlaps, policy)
+    count, both, new = _overlap_sums(summary.overlaps, policy)
     examples = "; ".join(
         f"account {shown(overlap.account_id)}: {shown_ids(overlap.new_ids)} starts on {overlap.starts} while "
         f"{shown_ids(overlap.old_ids)} runs"
-        for overlap in story.overlaps[:MAX_EXAMPLES]
+        for overlap in summary.overlaps[:MAX_EXAMPLES]
     )
     raise DataContractError(
         f"contracts: {count} overlap another contract of their account and product, and nothing says whether they take "
@@ -399,15 +399,15 @@ def require_decided_overlaps(story: ContractStory, policy: Policy) -> None:
     )
 
 
-def story_facts(story: ContractStory) -> dict[str, Any]:
-    """Figures of the story for the validation report; amounts in units of the reporting currency."""
-    overlaps = story.overlaps
+def contract_facts(summary: ContractSummary) -> dict[str, Any]:
+    """Figures of the summary for the validation report; amounts in units of the reporting currency."""
+    overlaps = summary.overlaps
     joined: dict[str, dict[str, int]] = defaultdict(dict)
-    for (rule, kind), count in sorted(story.joined.items()):
+    for (rule, kind), count in sorted(summary.joined.items()):
         joined[rule][kind] = count
     return {
-        "told_on": story.told_on.isoformat(),
-        "contracts": story.contracts,
+        "as_of": summary.as_of.isoformat(),
+        "contracts": summary.contracts,
         "joined": dict(joined),
         "overlaps": {
             "count": len(overlaps),
@@ -416,68 +416,68 @@ def story_facts(story: ContractStory) -> dict[str, Any]:
             "arr_replaced": sum(overlap.new_amount for overlap in overlaps) / 100,
         },
         "moved_ends": {
-            name: story.moved_ends[name] for name in ("extended", "brought_nearer", "renewed_in_place", "begun_again")
+            name: summary.moved_ends[name] for name in ("extended", "brought_nearer", "renewed_in_place", "begun_again")
         },
         "same_dates": {
-            "contracts": sum(len(ids) - 1 for ids in story.twins),
-            "same_amount": story.equal_twins,
-            "arr_of_same_amount": story.equal_twins_amount / 100,
+            "contracts": sum(len(ids) - 1 for ids in summary.twins),
+            "same_amount": summary.equal_twins,
+            "arr_of_same_amount": summary.equal_twins_amount / 100,
         },
-        "currency_changes": len(story.currency_changes),
-        "never_ran": len(story.never_ran),
+        "currency_changes": len(summary.currency_changes),
+        "never_ran": len(summary.never_ran),
         "payments": {
-            "terms": story.payments.terms,
-            "paid_terms": story.payments.paid_terms,
-            "renewals": story.payments.renewals,
-            "asked_renewals": story.payments.asked_renewals,
-            "lapsed_renewals": story.payments.lapsed_renewals,
+            "terms": summary.payments.terms,
+            "paid_terms": summary.payments.paid_terms,
+            "renewals": summary.payments.renewals,
+            "asked_renewals": summary.payments.asked_renewals,
+            "lapsed_renewals": summary.payments.lapsed_renewals,
         },
         "rolling": {
-            "running": story.running,
-            "contracts": len(story.rolling),
-            "accounts": story.rolling_accounts,
+            "running": summary.running,
+            "contracts": len(summary.rolling),
+            "accounts": summary.rolling_accounts,
         },
         "use_without_contract": {
-            "accounts": len(story.unsold_accounts),
-            "events": story.unsold_events,
-            "of_events": story.events,
+            "accounts": len(summary.unsold_accounts),
+            "events": summary.unsold_events,
+            "of_events": summary.events,
         },
     }
 
 
-def story_notes(story: ContractStory, policy: Policy) -> Iterator[str]:
+def contract_notes(summary: ContractSummary, policy: Policy) -> Iterator[str]:
     """Sentences on how the contracts were understood, at most one of each kind."""
-    if story.joined:
-        yield f"contracts: {_joined_text(story.joined)}"
-    if story.overlaps:
-        yield _overlap_note(story.overlaps, policy)
-    if any(story.moved_ends.values()):
-        yield f"contracts: {_moved_ends_text(story.moved_ends)}"
-    if story.twins:
-        yield _twins_note(story, policy)
-    if story.currency_changes:
+    if summary.joined:
+        yield f"contracts: {_joined_text(summary.joined)}"
+    if summary.overlaps:
+        yield _overlap_note(summary.overlaps, policy)
+    if any(summary.moved_ends.values()):
+        yield f"contracts: {_moved_ends_text(summary.moved_ends)}"
+    if summary.twins:
+        yield _twins_note(summary, policy)
+    if summary.currency_changes:
         yield (
-            f"contracts: {len(story.currency_changes):,} changed their currency before their end, for example "
-            f"{shown(story.currency_changes[0])}: the amounts before and after are compared at the rates of that day. "
+            f"contracts: {len(summary.currency_changes):,} changed their currency before their end, for example "
+            f"{shown(summary.currency_changes[0])}: amounts before and after are compared at the rates of that day. "
             "If a wrong currency was corrected, correct it in the earlier rows too"
         )
-    if story.never_ran and not story.have_many_never_run:
+    if summary.never_ran and not summary.have_many_never_run:
         yield (
-            f"contracts: {len(story.never_ran):,} were cancelled on or before their start and never ran, for example "
-            f"{shown(story.never_ran[0])}"
+            f"contracts: {len(summary.never_ran):,} were cancelled on or before their start and never ran, for example "
+            f"{shown(summary.never_ran[0])}"
         )
-    if story.rolling and not story.do_many_roll_on:
+    if summary.rolling and not summary.do_many_roll_on:
         yield (
-            f"contracts: {len(story.rolling):,} of {story.running:,} running contracts roll on, for example "
-            f"{shown(story.rolling[0])}: they are in no renewal rate, and "
-            f"{format_count(story.rolling_accounts, 'account')} without any other contract cannot be on the list"
+            f"contracts: {len(summary.rolling):,} of {summary.running:,} running contracts roll on, for example "
+            f"{shown(summary.rolling[0])}: they are in no renewal rate, and "
+            f"{format_count(summary.rolling_accounts, 'account')} without any other contract cannot be on the list"
         )
-    if story.unsold_accounts:
-        share = format_percent(story.unsold_events, story.events)
+    if summary.unsold_accounts:
+        share = format_percent(summary.unsold_events, summary.events)
         yield (
-            f"usage_events: {story.unsold_events:,} of {story.events:,} events ({share}) are by "
-            f"{format_count(len(story.unsold_accounts), 'account')} without any contract, for example "
-            f"{shown(story.unsold_accounts[0])}: such an account cannot be on the list"
+            f"usage_events: {summary.unsold_events:,} of {summary.events:,} events ({share}) are by "
+            f"{format_count(len(summary.unsold_accounts), 'account')} without any contract, for example "
+            f"{shown(summary.unsold_accounts[0])}: such an account cannot be on the list"
         )
 
 
@@ -529,13 +529,13 @@ def _moved_ends_text(moved: Mapping[str, int]) -> str:
     )
 
 
-def _twins_note(story: ContractStory, policy: Policy) -> str:
-    count = sum(len(ids) - 1 for ids in story.twins)
-    amount = shown_amount(story.equal_twins_amount, policy)
-    equal = f", {story.equal_twins:,} of them also its amount ({amount} of ARR)" if story.equal_twins else ""
+def _twins_note(summary: ContractSummary, policy: Policy) -> str:
+    count = sum(len(ids) - 1 for ids in summary.twins)
+    amount = shown_amount(summary.equal_twins_amount, policy)
+    equal = f", {summary.equal_twins:,} of them also its amount ({amount} of ARR)" if summary.equal_twins else ""
     return (
         f"contracts: {count:,} have the account, product and dates of another under a second id{equal}, for example "
-        f"{shown_ids(story.twins[0])}: each counts in addition. Where two systems deliver one contract, leave out one"
+        f"{shown_ids(summary.twins[0])}: each counts in addition. Where two systems deliver one contract, leave out one"
     )
 
 

@@ -1,4 +1,4 @@
-"""The story of a small company's contracts, told from plain rows without a query: a query takes longer than the story.
+"""Settle the contracts of a small company from plain rows, without a query: a query takes longer than the rest.
 
 Only the reading of the tables is replaced (`test_the_story_is_that_of_the_ledger` compares both); everything else is
 `features.revenue`, or a changed copy of it.
@@ -27,7 +27,10 @@ from tests.root import ROOT
 Row = dict[str, Any]
 
 PACKAGE = "renewals.features.revenue"
-MODULES = ("valuation", "contract_lines", "settlement", "outcomes", "roll_forward", "states", "ledger")
+MODULES = (
+    *("valuation", "contract_lines", "terms", "known_terms", "follow_ons", "purchases", "settlement", "outcomes"),
+    *("roll_forward", "states", "families", "ledger_tables", "ledger"),
+)
 """The modules of `features/revenue`, each after those that it imports."""
 INSTANTS = frozenset(
     {
@@ -73,15 +76,15 @@ def changed_copy(module: str, old: str, new: str) -> Revenue:
 
 
 @dataclass(frozen=True)
-class Story:
-    """What is told of a company: the stories of its families, and the rows of the ledger's tables."""
+class SettledCompany:
+    """The settled families of a company, and the rows of the ledger's tables."""
 
     revenue: Revenue
     families: tuple[Any, ...]
 
     def rows(self, table: str) -> list[Row]:
         """Rows of a table of the ledger."""
-        make = self.revenue.ledger._ROWS[table]
+        make = self.revenue.ledger_tables.ROWS[table]
         found: list[Row] = []
         terms = 0
         for family in self.families:
@@ -100,7 +103,9 @@ class Story:
         return [
             row | {"was_customer": month.was_customer, "is_customer": month.is_customer}
             for family in self.families
-            for row, month in zip(self.revenue.ledger._month_rows(family, 0, "USD"), family.months, strict=True)
+            for row, month in zip(
+                self.revenue.ledger_tables.ROWS["account_months"](family, 0, "USD"), family.months, strict=True
+            )
         ]
 
     @cached_property
@@ -114,7 +119,7 @@ class Story:
         return self.rows("term_outcomes")
 
     def heir(self, account_id: Any) -> Any:
-        """Account in which an account has gone on, as known at the end of the story."""
+        """Account in which an account has gone on, as known at the end."""
         for family in self.families:
             heir = family.settlement.owner(account_id, 10**7)
             if heir != account_id:
@@ -122,34 +127,37 @@ class Story:
         return account_id
 
 
-def tell(
+def settle(
     company: Company,
-    told_on: date,
+    ledger_day: date,
     known_until: date | None = None,
     revenue: Revenue = REVENUE,
     policy: Policy | None = None,
-) -> Story:
-    """The story of a company's contracts as known before `told_on`, from the rows known before `known_until`."""
+) -> SettledCompany:
+    """A company's contracts, settled as known before `ledger_day`, from the rows known before `known_until`."""
     policy = policy or Policy(contracts=Contracts(renamed_products=company.renamed_products))
     tables, lines_module = company.tables, revenue.contract_lines
-    until = revenue.valuation.day_number(known_until or told_on)
+    until = revenue.valuation.day_number(known_until or ledger_day)
     versions = [lines_module._version(row, policy) for row in with_known_times(tables["contracts"])]
     by_id: dict[Any, list[Any]] = {}
     for version in sorted((v for v in versions if v.known < until), key=lines_module._version_order):
         lines_module._add_version(by_id.setdefault(version.contract_id, []), version)
     lines = sorted((line for group in by_id.values() for line in group), key=lambda line: line.key)
-    ledger = revenue.ledger.RenewalLedger(None, told_on, policy)
+    ledger = revenue.ledger.RenewalLedger(None, ledger_day, policy)
     ledger.__dict__["_lines"] = lines
     quotes = [(r["currency"], revenue.valuation.day_number(r["date"]), r["rate"]) for r in tables["rates"]]
-    rules = revenue.settlement.SettlementRules(
+    rules = revenue.terms.SettlementRules(
         policy,
         revenue.valuation.Rates(quotes, policy.money.reporting_currency),
         lines_module.PaymentShare(lines),
-        revenue.valuation.day_number(told_on) - 1,
+        revenue.valuation.day_number(ledger_day) - 1,
     )
-    mergers = revenue.ledger._read_mergers(_Accounts(tables["accounts"]), until)
-    families = revenue.ledger._families(lines, mergers)
-    return Story(revenue, tuple(ledger._tell(family, merged, rules) for family, merged in families))
+    mergers = revenue.families.read_mergers(_Accounts(tables["accounts"]), until)
+    families = revenue.families.group_families(lines, mergers)
+    return SettledCompany(
+        revenue,
+        tuple(revenue.families.settle_family(family, merged, rules, ledger.months) for family, merged in families),
+    )
 
 
 def with_known_times(contracts: Iterable[Row]) -> list[Row]:
@@ -171,7 +179,7 @@ def with_known_times(contracts: Iterable[Row]) -> list[Row]:
 
 
 class _Accounts:
-    """Accounts with the one query that `_read_mergers` makes: those that name another account as their heir."""
+    """Accounts with the one query that `read_mergers` makes: those that name another account as their heir."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.columns = list(rows[0]) if rows else []

@@ -19,13 +19,13 @@ import pytest
 from renewals.features.policy import Policy
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.stages.prepare.check import check
-from renewals.pipelines.validation.contract_story import (
-    ContractStory,
+from renewals.pipelines.validation.contract_summary import (
+    ContractSummary,
+    contract_facts,
+    contract_notes,
+    newest_known_day,
     require_decided_overlaps,
-    story_facts,
-    story_notes,
-    tell_contracts,
-    telling_day,
+    summarize_contracts,
 )
 from renewals.pipelines.validation.contract_warnings import find_contract_anomalies
 from renewals.reports.words import MESSAGES
@@ -52,7 +52,7 @@ EVENTS = pa.schema(
 )
 DEFAULT = Policy()
 END = "2026-01-01"
-"""Day on which the story is told, unless a test says otherwise."""
+"""Day on which the summary is told, unless a test says otherwise."""
 
 
 def contract(line: str) -> dict[str, Any]:
@@ -89,20 +89,22 @@ def tables(
     }
 
 
-def tell(contracts: str | list[str], told_on: str = END, policy: Policy = DEFAULT, **others: Any) -> ContractStory:
-    return tell_contracts(tables(contracts, **others), date.fromisoformat(told_on), policy)
+def summarize(contracts: str | list[str], as_of: str = END, policy: Policy = DEFAULT, **others: Any) -> ContractSummary:
+    return summarize_contracts(tables(contracts, **others), date.fromisoformat(as_of), policy)
 
 
 def notes(contracts: str | list[str], policy: Policy = DEFAULT, **others: Any) -> list[str]:
     """Notes on the contracts, without that on what is joined."""
-    return [note for note in story_notes(tell(contracts, policy=policy, **others), policy) if " joined " not in note]
+    return [
+        note for note in contract_notes(summarize(contracts, policy=policy, **others), policy) if " joined " not in note
+    ]
 
 
-def warnings(contracts: str | list[str], told_on: str = END, policy: Policy = DEFAULT, **others: Any) -> list[str]:
+def warnings(contracts: str | list[str], as_of: str = END, policy: Policy = DEFAULT, **others: Any) -> list[str]:
     """Warnings about the contracts; the sentence of each notice exists in every language."""
     raw = tables(contracts, **others)
-    story = tell_contracts(raw, date.fromisoformat(told_on), policy)
-    anomalies = list(find_contract_anomalies(story, raw, policy))
+    summary = summarize_contracts(raw, date.fromisoformat(as_of), policy)
+    anomalies = list(find_contract_anomalies(summary, raw, policy))
     for notice in [anomaly.notice for anomaly in anomalies if anomaly.notice]:
         assert all(notice.text(language) for language in MESSAGES)
     return [anomaly.warning for anomaly in anomalies]
@@ -118,13 +120,13 @@ def yearly(accounts: int, *years: int, others: str = "") -> list[str]:
 
 def test_the_story_is_told_on_the_day_after_the_newest_known_day() -> None:
     raw = tables("c1 acme 2024-01-01 2025-01-01 1", events={"acme": 1})
-    assert telling_day(raw, None) == date(2024, 1, 1)
-    assert telling_day(raw, datetime(2023, 6, 1)) == date(2023, 6, 2)
+    assert newest_known_day(raw, None) == date(2024, 1, 1)
+    assert newest_known_day(raw, datetime(2023, 6, 1)) == date(2023, 6, 2)
 
 
 def test_a_contract_without_signature_does_not_move_the_day_of_the_story() -> None:
     raw = tables("c1 acme 2030-01-01 2031-01-01 1 signed_at=", events={"acme": 1})
-    assert telling_day(raw, None) == date(2023, 2, 2)
+    assert newest_known_day(raw, None) == date(2023, 2, 2)
 
 
 OVERLAP = """
@@ -138,7 +140,7 @@ OVERLAP = """
 def test_figures_and_notes_are_in_the_report_and_in_the_result(tmp_path: Path) -> None:
     result = check(job(company(tmp_path / "in", contracts=OVERLAP), tmp_path))
     contracts = json.loads((tmp_path / "validation_report.json").read_text())["contracts"]
-    assert contracts["told_on"] == "2024-02-03"
+    assert contracts["as_of"] == "2024-02-03"
     assert contracts["joined"] == {"overlap": {"renewal": 1}}
     assert contracts["overlaps"] == {
         "count": 1,
@@ -194,7 +196,7 @@ def test_the_small_company_is_without_warnings(tmp_path: Path) -> None:
 
 
 def test_contracts_are_counted_by_the_rule_and_kind_by_which_they_are_joined() -> None:
-    story = tell(
+    summary = summarize(
         """
         a23 a 2023-01-01 2024-01-01 10
         a24 a 2024-01-01 2025-01-01 10
@@ -205,8 +207,8 @@ def test_contracts_are_counted_by_the_rule_and_kind_by_which_they_are_joined() -
         """
     )
     joined = {"adjacent": {"renewal": 1}, "ramp": {"ramp": 1}, "replaces": {"amendment": 1}}
-    assert story_facts(story)["joined"] == joined
-    assert next(iter(story_notes(story, Policy()))) == (
+    assert contract_facts(summary)["joined"] == joined
+    assert next(iter(contract_notes(summary, Policy()))) == (
         "contracts: 3 joined to what they continue (1 renewal, 1 amendment, 1 step of a ramp): 1 named by the new "
         "contract, 1 steps signed together, 1 start where the old one ends"
     )
@@ -223,43 +225,43 @@ TWO_OVERLAPS = """
 @pytest.mark.parametrize(("setting", "replaced"), [("auto", 1), ("two", 0), ("replace", 2), ("stop", 0)])
 def test_overlaps_are_reported_with_the_revenue_of_both_readings(setting: str, replaced: int) -> None:
     policy = Policy.model_validate({"contracts": {"overlap": setting}})
-    story = tell(TWO_OVERLAPS, policy=policy)
-    assert story_facts(story)["overlaps"] == {
+    summary = summarize(TWO_OVERLAPS, policy=policy)
+    assert contract_facts(summary)["overlaps"] == {
         "count": 2,
         "replaced": replaced,
         "arr_side_by_side": 63_000.0,
         "arr_replaced": 39_000.0,
     }
-    (note,) = [note for note in story_notes(story, policy) if "overlap another" in note]
+    (note,) = [note for note in contract_notes(summary, policy) if "overlap another" in note]
     assert f"for example 'big' over 'old': {replaced} take its place, {2 - replaced} run beside it" in note
     assert "63,000 USD if all run side by side, 39,000 USD if all take its place" in note
 
 
 def test_rows_bought_together_are_one_overlap() -> None:
-    story = tell(
+    summary = summarize(
         """
         old a 2023-01-01 2024-01-01 12000 seats=10
         x a 2023-07-01 2026-07-01 10000 seats=8
         y a 2023-07-01 2026-07-01 8000 seats=7
         """
     )
-    (overlap,) = story.overlaps
+    (overlap,) = summary.overlaps
     assert (overlap.old_ids, sorted(overlap.new_ids)) == (("old",), ["x", "y"])
     assert (overlap.both_amount, overlap.new_amount) == (3_000_000, 1_800_000)
 
 
 def test_an_overlap_stops_nothing_unless_the_setting_says_so() -> None:
-    require_decided_overlaps(tell(TWO_OVERLAPS), Policy())
+    require_decided_overlaps(summarize(TWO_OVERLAPS), Policy())
     stop = Policy.model_validate({"contracts": {"overlap": "stop"}})
-    require_decided_overlaps(tell(yearly(2, 2023, 2024)), stop)
-    many = tell([f"c{n} a {2020}-0{n}-01 2023-0{n}-01 1" for n in range(1, 8)], policy=stop)
+    require_decided_overlaps(summarize(yearly(2, 2023, 2024)), stop)
+    many = summarize([f"c{n} a {2020}-0{n}-01 2023-0{n}-01 1" for n in range(1, 8)], policy=stop)
     with pytest.raises(DataContractError) as stopped:
         require_decided_overlaps(many, stop)
     assert str(stopped.value).count("account 'a'") == 3
 
 
 def test_moved_ends_are_counted_by_what_they_mean() -> None:
-    story = tell(
+    summary = summarize(
         """
         longer a 2023-01-01 2024-01-01 10 recorded_at=2022-12-31
         longer a 2023-01-01 2024-03-01 10 recorded_at=2023-11-01
@@ -273,11 +275,12 @@ def test_moved_ends_are_counted_by_what_they_mean() -> None:
         same e 2023-01-01 2024-01-01 20 recorded_at=2023-11-01
         """
     )
-    facts = story_facts(story)
+    facts = contract_facts(summary)
     assert facts["moved_ends"] == {"extended": 1, "brought_nearer": 1, "renewed_in_place": 1, "begun_again": 1}
     assert facts["joined"] == {"in_place": {"renewal": 1}}
     assert any(
-        "1 extended by less than half of their term, 1 end earlier" in note for note in story_notes(story, Policy())
+        "1 extended by less than half of their term, 1 end earlier" in note
+        for note in contract_notes(summary, Policy())
     )
 
 
@@ -301,7 +304,7 @@ def test_contracts_of_the_same_dates_under_two_ids_are_named_with_the_revenue_co
 
 
 def test_currencies_changed_in_mid_contract_are_counted() -> None:
-    story = tell(
+    summary = summarize(
         """
         c1 a 2025-06-01 2026-06-01 100 currency=USD recorded_at=2025-05-01
         c1 a 2025-06-01 2026-06-01 90 currency=EUR recorded_at=2025-07-01
@@ -313,8 +316,8 @@ def test_currencies_changed_in_mid_contract_are_counted() -> None:
         c5 e 2025-01-01 2026-01-01 90 currency=EUR
         """
     )
-    assert sorted(story.currency_changes) == ["c1", "c2b"]
-    assert any(note.startswith("contracts: 2 changed their currency") for note in story_notes(story, Policy()))
+    assert sorted(summary.currency_changes) == ["c1", "c2b"]
+    assert any(note.startswith("contracts: 2 changed their currency") for note in contract_notes(summary, Policy()))
 
 
 def test_use_without_a_contract_is_counted_unless_the_account_was_merged_into_one_with_a_contract() -> None:
@@ -353,7 +356,7 @@ def test_the_advice_on_mergers_leads_to_a_renewal() -> None:
     merged = [row | {"merged_into_account_id": row.get("parent_account_id")} for row in GROUP]
     contracts = "A23 A 2023-01-01 2024-01-01 1\nC24 C 2024-01-15 2025-01-15 1"
     assert warnings(contracts, accounts=merged) == []
-    assert tell(contracts, accounts=merged).joined == {("grace", "renewal"): 1}
+    assert summarize(contracts, accounts=merged).joined == {("grace", "renewal"): 1}
 
 
 @pytest.mark.parametrize(
@@ -414,7 +417,7 @@ def test_the_setting_keeps_what_was_renamed_before() -> None:
 def test_the_advice_on_renamed_products_leads_to_renewals() -> None:
     policy = Policy.model_validate({"contracts": {"renamed_products": {"core": "platform"}}})
     assert warnings(moved(8, lost=2), "2025-12-01", policy) == []
-    assert tell(moved(8, lost=2), "2025-12-01", policy).joined == {("adjacent", "renewal"): 8}
+    assert summarize(moved(8, lost=2), "2025-12-01", policy).joined == {("adjacent", "renewal"): 8}
 
 
 @pytest.mark.parametrize(
