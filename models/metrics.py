@@ -202,13 +202,18 @@ def _top_rows(
     return order[reached < top_share * weights.sum()], outcomes, weights
 
 
+def days_to_decision(rows: pd.DataFrame) -> pd.Series:
+    """Lead time of each row: days until the renewal is decided (R12), until it is due where that is not known."""
+    return rows.get("days_to_decision", rows["days_to_renewal"])
+
+
 def select_at_lead(predictions: pd.DataFrame, days: int) -> pd.DataFrame:
-    """Select the observation nearest to `days` before the renewal, within `LEAD_TOLERANCE_DAYS`.
+    """Select the observation nearest to `days` before the decision on the renewal, within `LEAD_TOLERANCE_DAYS`.
 
     Returns one row per renewal that has such an observation. Of two equally near the earlier is taken, because it had
     less information.
     """
-    distance = (predictions["days_to_renewal"] - days).abs()
+    distance = (days_to_decision(predictions) - days).abs()
     near = predictions.assign(_off=distance)[distance <= LEAD_TOLERANCE_DAYS].sort_values(
         ["_off", "as_of"], ascending=[True, True], kind="stable"
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from renewals.models.evaluation.compared_rows import MODEL, BacktestSettings, Floats, JsonObject, compared_models
+from renewals.models.metrics import days_to_decision
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import add_log_odds
 
@@ -31,7 +32,7 @@ def recall_at_capacity(predictions: pd.DataFrame, settings: BacktestSettings) ->
         return {"models": {}, "managers": [], "rankings": {}}
     arr = predictions["arr"].fillna(0.0)
     lost = arr.to_numpy(np.float64) * (1 - predictions["label"].to_numpy())
-    in_time = lost * (predictions["days_to_renewal"] > settings.decided_days).to_numpy(bool)
+    in_time = lost * (days_to_decision(predictions) > settings.decided_days).to_numpy(bool)
     model_positions = {
         name: list_positions(predictions, worklist.arr_at_risk(arr, predictions[name]), settings.portfolio_limits)
         for name in compared_models(predictions)
@@ -71,7 +72,7 @@ def ranking_scores(predictions: pd.DataFrame, settings: BacktestSettings) -> dic
         add_log_odds(probability.to_numpy(np.float64), np.full(len(probability), settings.assumed_effect)) - probability
     )
     return {
-        "expected_gain": (arr * probability_gain).where(predictions["days_to_renewal"] > settings.decided_days, 0.0),
+        "expected_gain": (arr * probability_gain).where(days_to_decision(predictions) > settings.decided_days, 0.0),
         "probability": 1 - probability,
         "arr": arr,
         "arr_at_risk": worklist.arr_at_risk(arr, probability),

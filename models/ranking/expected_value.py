@@ -24,6 +24,7 @@ from scipy.special import expit, logit
 
 from renewals.features.family import THEMES
 from renewals.models.explanation.reasons import REASON_COUNT
+from renewals.models.metrics import days_to_decision
 from renewals.models.ranking.playbooks import SIZE_BANDS, STAGES, PlaybookEffect, PlaybookLibrary
 
 MAX_PLAYS = 3
@@ -78,8 +79,7 @@ def prescribe_playbooks(
         add_log_odds(renewal[:, None], effect[slots] * actionable_share(contributions, actionable)[:, None])
         - renewal[:, None]
     )
-    days_left = accounts.get("days_to_decision", accounts["days_to_renewal"])
-    in_time = (days_left > available.decided_days).to_numpy(bool)[:, None]
+    in_time = (days_to_decision(accounts) > available.decided_days).to_numpy(bool)[:, None]
     gains = np.where(
         np.isnan(probability_gain), np.nan, np.where(in_time & (slots != NO_PLAY), arr[:, None] * probability_gain, 0.0)
     )

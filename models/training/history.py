@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from renewals.models.metrics import LEAD_TOLERANCE_DAYS
+from renewals.models.metrics import LEAD_TOLERANCE_DAYS, days_to_decision
 from renewals.models.settings import FoldSettings
 
 TermCounts = npt.NDArray[np.int64]
@@ -40,13 +40,13 @@ class History:
         """Build the history from the rows of `splits.observations`.
 
         A row can test a model if its renewal was not signed yet and, if `lead` is given, it is about `lead` days before
-        the end.
+        the decision.
         """
         terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
         terms["final"] += pd.Timedelta(days=options.embargo_days)
         tests = ~observed["renewal_signed"].astype(bool)
         if lead is not None:
-            tests &= (observed["days_to_renewal"] - lead).abs() <= LEAD_TOLERANCE_DAYS
+            tests &= (days_to_decision(observed) - lead).abs() <= LEAD_TOLERANCE_DAYS
         return History(terms.assign(seen=observed[tests].groupby("term")["as_of"].max()), options, lead)
 
     def first_origin(self, days: pd.DatetimeIndex) -> pd.Timestamp | None:

@@ -28,7 +28,7 @@ import pandas as pd
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from renewals.models.metrics import EPSILON, log_loss_per_row
+from renewals.models.metrics import EPSILON, days_to_decision, log_loss_per_row
 from renewals.models.settings import RENEWAL, CalibrationSettings, FoldSettings, LightGBMSettings, LinearSettings
 from renewals.models.training.additive import AdditiveModel, near_term_proximity
 from renewals.models.training.calibration import SigmoidCalibration, add_segment_effects, fit_sigmoid
@@ -201,7 +201,7 @@ def sample_weights(rows: pd.DataFrame, schema: Schema, folds: FoldSettings) -> F
     """Training weight of each row; for renewals, rows near the lead time `focus_lead_days` have larger weights."""
     if schema.target != RENEWAL or not folds.focus_lead_days:
         return term_weights(rows["term"])
-    return term_weights(rows["term"], lead_weights(rows[LEAD_COLUMN].to_numpy(np.float64), folds.focus_lead_days))
+    return term_weights(rows["term"], lead_weights(days_to_decision(rows).to_numpy(np.float64), folds.focus_lead_days))
 
 
 def near_term_weights(rows: pd.DataFrame, settings: LinearSettings) -> Floats:
@@ -366,7 +366,7 @@ def predict_at_origin(
     linear_probability = expit(
         origin_fit.linear_margins[default_candidate(settings.linear, settings.lightgbm).inverse_penalty]
     )
-    return rows[BACKTEST_COLUMNS].assign(
+    return rows.assign(days_to_decision=days_to_decision(rows))[BACKTEST_COLUMNS].assign(
         origin=origin_fit.fold.origin, margin=margin, probability=probability, **{LINEAR_BASELINE: linear_probability}
     )
 
@@ -405,6 +405,7 @@ BACKTEST_COLUMNS = [
     "as_of",
     "renewal_date",
     "days_to_renewal",
+    "days_to_decision",
     "renewal_signed",
     "term",
     "label",

@@ -26,6 +26,14 @@ def test_select_at_lead_prefers_the_earlier_of_two_equally_near_rows():
     assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [95]
 
 
+def test_lead_times_go_by_the_last_day_for_notice():
+    """Acme must give notice 60 days before the end: 90 days before that decision is 150 days before the end (R12)."""
+    rows = renewals(("acme", "2024-01-01", "2024-05-30", 150), ("acme", "2024-03-01", "2024-05-30", 90))
+    assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [90]
+    decided = rows.assign(days_to_decision=[90, 30])
+    assert list(metrics.select_at_lead(decided, 90)["days_to_renewal"]) == [150]
+
+
 def test_true_probabilities_have_slope_one_and_no_error():
     rng = np.random.default_rng(0)
     chance = rng.uniform(0.05, 0.95, 20_000)

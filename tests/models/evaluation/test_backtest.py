@@ -105,6 +105,17 @@ def test_accounts_without_a_manager_are_one_portfolio():
     assert (portfolio["csm"], portfolio["recall"]) == (None, 1.0)
 
 
+def test_a_loss_is_in_time_until_the_last_day_for_notice():
+    """Both end in 90 days; acme's notice was due 60 days before that, and its decision is made (R12)."""
+    rows = renewals(
+        ("acme", "2024-02-01", 0, 0.3), ("gamma", "2024-02-01", 0, 0.5), arr=[300.0, 100.0], csm="Anna",
+    ).assign(days_to_renewal=90, days_to_decision=[30, 90])  # fmt: skip
+    settings = BacktestSettings("renewal", GATE, Capacity(accounts=1).for_manager, assumed_effect=1.0, decided_days=30)
+    report = capacity_recall.recall_at_capacity(rows, settings)
+    assert (report["lost_arr"], report["lost_arr_in_time"]) == (400.0, 100.0)
+    assert report["rankings"]["expected_gain"]["in_time_recall"] == 1.0
+
+
 def test_recall_is_reported_for_each_ranking():
     """Capacity is one account. Acme will hardly renew and is too late; beta is large and safe; gamma can be saved."""
     rows = renewals(
