@@ -20,39 +20,47 @@ class FollowOns:
 
     def __init__(self, known: KnownTerms) -> None:
         self._known = known
+        self._undecided: list[Term] = []
+        """Terms without a final outcome when the joining began: only these can be continued."""
 
     def join_terms(self) -> None:
         """Join each new term to what it continues, rule by rule, paid terms before free ones."""
-        for with_free in (False, True):
+        self._undecided = [term for term in self._known.terms if term.final is None and term.is_live]
+        first = min((old.start for old in self._undecided), default=OPEN_END)
+        new_terms = [new for new in self._without_old_pairs() if new.start >= first]
+        for with_free in (False, True) if any(old.is_free for old in self._undecided) else (False,):
             for rule, find in self._finders():
-                for new in self._without_old_pairs(rule):
-                    for old in find(self._open_terms(new, with_free), new):
-                        self._known.add_pair(old, new, rule, self._kind(old, new))
+                for new in self._nearest_first(new_terms) if rule == "grace" else new_terms:
+                    if not new.old_pairs:
+                        for old in find(self._open_terms(new, with_free), new):
+                            self._known.add_pair(old, new, rule, self._kind(old, new))
         self._join_further_ends()
-        for new in self._without_old_pairs("overlap"):
+        for new in self._without_old_pairs():
             if self._known.day == max(new.known, new.start):
                 self._judge_overlap(self._open_terms(new, True), new)
             if not new.old_pairs and new.known == self._known.day and self._is_too_late(new):
                 new.begin = max(self._known.day, new.start)
                 new.is_void = new.begin >= new.ends
 
-    def _without_old_pairs(self, rule: Rule) -> list[Term]:
-        """Terms that continue nothing so far: by rule 5 the nearest first, else in the order of their starts."""
-        new_terms = [new for new in self._known.terms if new.is_live and not new.old_pairs and new.begin == new.start]
+    def _without_old_pairs(self) -> list[Term]:
+        """Terms that continue nothing so far, in the order of their starts."""
+        new_terms = [new for new in self._known.terms if not new.old_pairs and new.is_live and new.begin == new.start]
+        return sorted(new_terms, key=lambda new: (new.start, new.number))
 
-        def order(new: Term) -> tuple[int, int, int]:
-            if rule != "grace":
-                return (0, new.start, new.number)
-            distances = [self._distance(old, new) for old in self._in_grace(self._open_terms(new, True), new)]
-            return (min(distances, default=OPEN_END), new.start, new.number)
+    def _nearest_first(self, new_terms: Sequence[Term]) -> list[Term]:
+        """Terms in the order of their distance from the end that they may continue by rule 5."""
 
-        return sorted(new_terms, key=order) if len(new_terms) > 1 else new_terms
+        def distance(new: Term) -> int:
+            near = self._in_grace(self._open_terms(new, True), new)
+            return min((self._distance(old, new) for old in near), default=OPEN_END)
+
+        return sorted((new for new in new_terms if not new.old_pairs), key=distance)
 
     def _open_terms(self, new: Term, with_free: bool) -> list[Term]:
         """Terms that a new one may continue; a paid one continues a free one only if `with_free`."""
         return [
             old
-            for old in self._known.terms
+            for old in self._undecided
             if self._can_follow(old, new)
             and self._known.is_in_time(old, new)
             and (with_free or new.is_free or not old.is_free)
@@ -63,8 +71,9 @@ class FollowOns:
 
         Two subscriptions are kept apart.
         """
+        first = min((old.start for old in self._undecided if not old.new_pairs), default=OPEN_END)
         for new in self._known.terms:
-            if not new.is_live or not new.old_pairs or new.begin != new.start:
+            if new.start < first or not new.is_live or not new.old_pairs or new.begin != new.start:
                 continue
             for old in self._adjacent(self._open_terms(new, False), new):
                 is_renewal = all(pair.kind == "renewal" and pair.rule != "in_place" for pair in new.old_pairs)
