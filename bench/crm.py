@@ -20,11 +20,13 @@ def main() -> None:
     parser.add_argument("--until", type=date.fromisoformat, default=date(2024, 1, 1))
     parser.add_argument("--end", type=date.fromisoformat, default=date(2025, 2, 7))
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--lead", type=int, help="days before the end at which half-yearly and yearly terms are tested")
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="renewals-crm-"))
     job = learn_until(args.tables, work, args.until, settings("targets=[renewal, expansion]"))
     later_rows = later_observations(job, args.end)
-    for length, (low, high, lead) in TERMS.items():
+    for length, (low, high, usual_lead) in TERMS.items():
+        lead = args.lead if args.lead and low else usual_lead
         rows, predictions = predict_later(job, later_rows, args.end, "renewal", lead)
         mask = rows["term_length"].between(low, high).to_numpy()
         part = rows[mask]
