@@ -13,7 +13,7 @@ import pytest
 
 from renewals.features.policy import Contracts, Policy
 from renewals.features.revenue.ledger import RenewalLedger
-from tests.oracle.contracts import Rules, next_month, settle
+from tests.oracle.contracts import Rules, next_month, tell
 from tests.oracle.worlds import arrow, complete_row, schema
 from tests.properties.contract_companies import FIRST_RATE, TOLD_UNTIL, Company, Row, draw_company
 
@@ -75,7 +75,7 @@ def ledger_answer(company: Company) -> tuple[Answer, Answer]:
 
 def oracle_answer(company: Company) -> tuple[Answer, Answer]:
     """The same by the oracle."""
-    settled = settle(company.tables, LEDGER_DAY, Rules(renamed_products=company.renamed_products), FIRST_MONTH)
+    settled = tell(company.tables, LEDGER_DAY, Rules(renamed_products=company.renamed_products), FIRST_MONTH)
     due = {
         (row["contract_id"], row["due_at"]): (row["outcome"], row["rolling"], row["booked_month"], row["amount_due"])
         for row in settled.ledger
@@ -94,25 +94,25 @@ def differences(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> dict[Any, 
     return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
 
 
-def story_differences(seed: int) -> dict[Any, tuple[Any, Any]]:
+def all_differences(seed: int) -> dict[Any, tuple[Any, Any]]:
     """What the ledger (left) and the oracle (right) say otherwise of a company."""
     company = draw_company(seed)
     ledger_says, oracle_says = ledger_answer(company), oracle_answer(company)
     return differences(ledger_says[0], oracle_says[0]) | differences(ledger_says[1], oracle_says[1])
 
 
-def assert_same_stories(seeds: Iterable[int]) -> None:
+def assert_same_answers(seeds: Iterable[int]) -> None:
     """The ledger and the oracle agree on these companies."""
-    found = {seed: story_differences(seed) for seed in seeds if seed not in LEFT_OUT}
+    found = {seed: all_differences(seed) for seed in seeds if seed not in LEFT_OUT}
     assert not any(found.values()), {seed: different for seed, different in found.items() if different}
 
 
 @pytest.mark.parametrize("first", range(0, 120, IN_PART))
 def test_the_ledger_says_what_the_oracle_says(first: int) -> None:
-    assert_same_stories(range(first, first + IN_PART))
+    assert_same_answers(range(first, first + IN_PART))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(120, 2120, IN_PART))
 def test_the_ledger_says_what_the_oracle_says_of_many_companies(first: int) -> None:
-    assert_same_stories(range(first, first + IN_PART))
+    assert_same_answers(range(first, first + IN_PART))
