@@ -36,6 +36,8 @@ from tests.end_to_end.conftest import DAY, QUICK
 from tests.pipelines.dvc_stages import Stage, path_of, stages_of, within
 from tests.root import ROOT
 
+pytestmark = pytest.mark.slow
+
 STAGES = stages_of(ROOT)
 TARGET = "renewal"
 OPTIONS = (*QUICK, f"targets=[{TARGET}]")

@@ -18,6 +18,8 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import playbook_library
 from tests.end_to_end.conftest import DAY
 
+pytestmark = pytest.mark.slow
+
 LAST_NIGHT = datetime.combine(DAY, time()) - timedelta(hours=6)
 SHOWS_ACTIONS = ["alerts"]
 """Columns of the list that may show logged actions: an alert ends after a meeting or a follow-up of a survey."""

@@ -67,6 +67,7 @@ def assert_equal_features(company: Path, data: Path) -> None:
         assert not differences, f"{name}: {differences[0]}"
 
 
+@pytest.mark.slow
 def test_spark_stages_write_the_same_features_as_duckdb(company, copy, sail):
     shutil.rmtree(copy / "rollup")
     for stage in HEAVY:
