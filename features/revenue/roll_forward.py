@@ -272,21 +272,47 @@ class RollForward:
         before: int,
         last: int,
     ) -> None:
-        """Add the movements of a chain that goes on: currency, pauses, ramp steps, and what was bought or given up."""
-        settlement = self._settlement
-        rates, known = settlement.rules.rates, settlement.day
+        """Add the movements of a chain that goes on: what it held before, then what was bought or given up."""
         holders = {held.account_id for held in old}
         main = max(new, key=lambda h: (h.account_id in holders, h.holding.amount, -h.term.number))
-        account_id = main.account_id
-        money = rows[account_id].money
-        base: list[Holding] = []
-        goes_out = all(held.is_paused for held in new)
-        paused_now = {held.term.number for held in new if held.is_paused}
-        taken: set[int] = set()
+        account_id, money = main.account_id, rows[main.account_id].money
+        base = total(self._carry_over(rows, money, old, new, before, last))
+        for held in new:
+            if not held.is_paused:
+                rows[held.account_id].money["correction"] += held.holding.amount
+                money["correction"] -= held.holding.amount
+        years = term_years(max(held.term.length for held in old))
+        bought = total([held.holding for held in new if not held.is_paused])
+        if account_id not in paying and not base.amount and self._had_before(account_id, before):
+            money["reactivation"] += bought.amount  # what had become free is paid again
+            return
+        change = decompose_change(base, bought, years, self._settlement.rules.policy.renewal.routine_uplift)
+        money["upsell"] += change.upsell
+        money["price"] += max(change.price, 0)
+        money["contraction"] += change.contraction + max(-change.price, 0)
+
+    def _carry_over(
+        self,
+        rows: dict[Any, AccountMonth],
+        money: dict[str, int],
+        old: Sequence[Held],
+        new: Sequence[Held],
+        before: int,
+        last: int,
+    ) -> list[Holding]:
+        """Add currency, pauses and ramp steps of what a chain held, and return what it holds without any purchase.
+
+        `money` is of the account that holds the chain at the end of the month.
+        """
+        rates, known = self._settlement.rules.rates, self._settlement.day
+        all_paused = all(held.is_paused for held in new)
+        paused = {held.term.number for held in new if held.is_paused}
+        counted: set[int] = set()
+        carried: list[Holding] = []
         for held in old:
             current = held.term.holding(before, known, rates, last)
-            step, stepped = self._ramp_step(held.term, current, last, taken)
-            is_out = goes_out or step.number in paused_now
+            step, stepped = self._ramp_step(held.term, current, last, counted)
+            is_out = all_paused or step.number in paused
             if not held.is_paused:
                 rows[held.account_id].money["fx"] += current.amount - held.holding.amount
                 rows[held.account_id].money["correction"] -= current.amount
@@ -296,25 +322,13 @@ class RollForward:
                 money["paused"] += current.amount
             if not is_out:
                 money["contracted"] += stepped.amount - current.amount
-                base.append(stepped)
-        for held in new:
-            if not held.is_paused:
-                rows[held.account_id].money["correction"] += held.holding.amount
-                money["correction"] -= held.holding.amount
-        years = term_years(max(held.term.length for held in old))
-        bought = total([held.holding for held in new if not held.is_paused])
-        if account_id not in paying and not total(base).amount and self._had_before(account_id, before):
-            money["reactivation"] += bought.amount  # what had become free is paid again
-            return
-        change = decompose_change(total(base), bought, years, settlement.rules.policy.renewal.routine_uplift)
-        money["upsell"] += change.upsell
-        money["price"] += max(change.price, 0)
-        money["contraction"] += change.contraction + max(-change.price, 0)
+                carried.append(stepped)
+        return carried
 
-    def _ramp_step(self, term: Term, current: Holding, last: int, taken: set[int]) -> tuple[Term, Holding]:
+    def _ramp_step(self, term: Term, current: Holding, last: int, counted: set[int]) -> tuple[Term, Holding]:
         """Step of a ramp that a term has reached by `last`, and what it holds at its start.
 
-        A step that follows several rows is counted once: `taken` has those that were.
+        A step that follows several rows is counted once: `counted` has those that were.
         """
         settlement = self._settlement
         step = term
@@ -322,8 +336,8 @@ class RollForward:
             steps = [p.new for p in step.new_pairs if p.kind == "ramp" and p.new.begin <= last]
             if not steps:
                 return step, current
-            left = [s for s in steps if s.number not in taken]
-            taken.update(s.number for s in left)
+            left = [s for s in steps if s.number not in counted]
+            counted.update(s.number for s in left)
             step = steps[0]
             holdings = [s.holding(s.start, settlement.day, settlement.rules.rates, last) for s in left]
             current = total(holdings) if left else Holding(0, 0, current.plan)
