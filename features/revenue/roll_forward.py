@@ -184,7 +184,7 @@ class RollForward:
     def _add_corrections(self, rows: dict[Any, AccountMonth], opened: Sequence[Held]) -> None:
         """Add what is known now of the last day before the month, less what was known when that month was closed.
 
-        A renewal that lapsed because nobody paid is no late paper: it is lost.
+        A renewal that lapsed because nobody paid is no late paper: what it renewed is lost.
         """
         for account_id, amount in _running_by_account(opened).items():
             rows[account_id].money["correction"] += amount
@@ -192,7 +192,7 @@ class RollForward:
             rows[account_id].money["correction"] -= amount
         now = {held.term.number for held in opened}
         for number, held in self._closed_terms.items():
-            if number not in now and held.term.lapsed is not None and not held.is_paused:
+            if number not in now and held.term.lapsed is not None and not (held.is_paused or _never_was(held.term)):
                 rows[held.account_id].money["correction"] += held.holding.amount
                 rows[held.account_id].money["churn"] += held.holding.amount
 
@@ -362,8 +362,8 @@ class RollForward:
                 if held.account_id == row.account_id
                 for term in (held.term, *held.term.lapsed_from)
             )
-            is_withdrawn = all(h.term.is_void for h in self._closed_terms.values() if h.account_id == row.account_id)
-            row.is_lost = row.was_customer and not row.is_customer and not moved and not is_withdrawn
+            never_was = all(_never_was(h.term) for h in self._closed_terms.values() if h.account_id == row.account_id)
+            row.is_lost = row.was_customer and not row.is_customer and not moved and not never_was
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
             row.closing_plan = self._plans[row.account_id] = total(held_now).plan
             if any(money.values()) or row.was_customer or row.is_customer:
@@ -402,6 +402,11 @@ def _running_by_account(items: Iterable[Held]) -> dict[Any, int]:
         if not held.is_paused:
             amounts[held.account_id] += held.holding.amount
     return dict(amounts)
+
+
+def _never_was(term: Term) -> bool:
+    """True if a term was withdrawn, or lapsed after a free one: nothing was paid, and no customer is lost with it."""
+    return term.is_void or (term.lapsed is not None and all(old.is_free for old in term.lapsed_from))
 
 
 def _goes_on(term: Term, paying: set[int]) -> bool:

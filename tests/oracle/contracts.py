@@ -876,12 +876,14 @@ def close_month(family, month, opening):
         move(i["account"], "opening", i["cents"])
         olds = family.lapsed.get(i["uid"], [])  # page 21: it lapsed, and nothing took its place
         places = [line for line in family.lines() if any(x.key in olds or x.contract.uid == i["uid"] for x in line)]
-        lost = olds and not any(family.items(line, eve) for line in places)
+        paid = any(not world_free(family, key) for key in olds)  # of a free one it never was revenue
+        lost = paid and not any(family.items(line, eve) for line in places)
         move(i["account"], *(("lost", i["cents"]) if lost else ("correction", -i["cents"])))
     going = {(x.contract.uid, bool(family.items(line, last))) for line in family.lines() for x in line}
     for account, row in rows.items():
         mine = [i for i in opening if i["account"] == account]
         gone = {uid for uid in family.uids if uid not in family.contracts or family.contracts[uid].deleted}
+        gone |= {uid for uid, olds in family.lapsed.items() if all(world_free(family, key) for key in olds)}
         withdrawn = all(i["uid"] in gone and (i["again"] or i["uid"] not in family.followed) for i in mine)
         heir = family.world.heir(account, family.t, last)
         lapsed_from = {key[0] for i in mine for key in family.lapsed.get(i["uid"], [])}

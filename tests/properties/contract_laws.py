@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from renewals.features.policy import Policy
 from tests.properties.contract_companies import (
     FACTS,
     Company,
@@ -37,15 +38,19 @@ class Settler:
 
     company: Company
     revenue: Revenue = REVENUE
+    policy: Policy = field(default_factory=Policy)
+    """Settings, but for the renamed products, which are those of the company."""
     _settled: dict[date, SettledCompany] = field(default_factory=dict)
 
     def __call__(
         self, company: Company, ledger_day: date = LEDGER_DAY, known_until: date | None = None
     ) -> SettledCompany:
+        renamed = self.policy.contracts.model_copy(update={"renamed_products": company.renamed_products})
+        policy = self.policy.model_copy(update={"contracts": renamed})
         if company is not self.company or known_until is not None:
-            return settle(company, ledger_day, known_until, self.revenue)
+            return settle(company, ledger_day, known_until, self.revenue, policy)
         if ledger_day not in self._settled:
-            self._settled[ledger_day] = settle(company, ledger_day, None, self.revenue)
+            self._settled[ledger_day] = settle(company, ledger_day, None, self.revenue, policy)
         return self._settled[ledger_day]
 
 

@@ -79,8 +79,8 @@ MUTATIONS = (
         "R9 one story",
         "an account that was merged away counts as lost",
         "roll_forward",
-        "row.was_customer and not row.is_customer and not moved and not is_withdrawn",
-        "row.was_customer and not row.is_customer and not is_withdrawn",
+        "row.was_customer and not row.is_customer and not moved and not never_was",
+        "row.was_customer and not row.is_customer and not never_was",
         ("a_lost_customer_has_a_lost_contract",),
     ),
     # what follows what (R10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import ibis
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from renewals.features.policy import Contracts, Policy, Renewal
 from renewals.features.revenue.ledger import RenewalLedger, renewals
@@ -48,6 +51,45 @@ def breaches(law: Law, settlers: Any) -> list[str]:
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law) -> None:
     assert breaches(law, ((seed, settler(seed)) for seed in FEW)) == []
+
+
+@st.composite
+def companies(draw: st.DrawFn) -> Company:
+    """Companies of any seed without some of their contracts: a failing one is shown with as few as possible."""
+    company = draw_company(draw(st.integers(0, 10**9)))
+    ids = sorted({row["contract_id"] for row in company.tables["contracts"]})
+    kept = {contract_id for contract_id in ids if draw(st.integers(0, 4))}
+    contracts = [row for row in company.tables["contracts"] if row["contract_id"] in kept]
+    return replace(company, tables={**company.tables, "contracts": contracts})
+
+
+POLICIES = st.builds(
+    lambda overlap, cancelled_means, payment: Policy(
+        contracts=Contracts(overlap=overlap, cancelled_means=cancelled_means), renewal=Renewal(payment=payment)
+    ),
+    st.sampled_from(["auto", "two", "replace"]),
+    st.sampled_from(["end", "request"]),
+    st.sampled_from(["auto", "required", "ignored"]),
+)
+
+
+def assert_laws_hold(company: Company, policy: Policy) -> None:
+    """Every law holds of a company, with these settings."""
+    settler = Settler(company, policy=policy)
+    assert {law.__name__: breach for law in LAWS if (breach := next(law(company, settler), None))} == {}
+
+
+@settings(deadline=None, max_examples=60)
+@given(company=companies(), policy=POLICIES)
+def test_laws_hold_with_any_settings(company, policy) -> None:
+    assert_laws_hold(company, policy)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=1500)
+@given(company=companies(), policy=POLICIES)
+def test_laws_hold_of_many_companies_with_any_settings(company, policy) -> None:
+    assert_laws_hold(company, policy)
 
 
 @pytest.mark.slow
