@@ -182,6 +182,16 @@ class KnownTerms:
             term = min(steps, key=lambda step: (step.start, step.number))
         return term
 
+    def decisive_term(self, term: Term) -> Term:
+        """The term that has the outcome of a term: what took its place, or what it would have continued if paid."""
+        while term.lapsed is not None or any(pair.kind != "renewal" for pair in term.new_pairs):
+            if term.lapsed is not None:
+                term = term.lapsed_from[0]
+            else:
+                places = [pair.new for pair in term.new_pairs if pair.kind != "renewal"]
+                term = max(places, key=lambda new: (new.end, new.number))
+        return term
+
     def is_rolling(self, term: Term) -> bool:
         """True if a term rolls on: it has no end, or is shorter than 90 days with all steps of its ramp (R15).
 

@@ -15,7 +15,6 @@ from renewals.features.revenue.contract_lines import OPEN_END
 from renewals.features.revenue.families import SettledFamily
 from renewals.features.revenue.outcomes import booked_month_end
 from renewals.features.revenue.roll_forward import MONEY_COLUMNS, MULTI_YEAR_COLUMNS
-from renewals.features.revenue.terms import Term
 from renewals.features.revenue.valuation import CHANGE_COLUMNS, day_date, month_start
 
 SUMMED_COLUMNS = (*MONEY_COLUMNS, *MULTI_YEAR_COLUMNS, "lost", "opening_customer", "closing_customer")
@@ -164,24 +163,13 @@ def _state_rows(family: SettledFamily, first_term: int, _currency: str) -> Itera
 def _outcome_rows(family: SettledFamily, first_term: int, _currency: str) -> Iterator[dict[str, Any]]:
     entries = {entry.term.number: entry for entry in family.entries}
     for term in family.settlement.terms:
-        entry = entries.get(_decisive_term(term).number)
+        entry = entries.get(family.settlement.decisive_term(term).number)
         if not term.is_void:
             yield {
                 "term": first_term + term.number,
                 "renewed": None if entry is None else entry.renewed,
                 "matured_at": None if entry is None else _instant(entry.matured),
             }
-
-
-def _decisive_term(term: Term) -> Term:
-    """The term whose outcome is that of a term: what took its place, or what it would have continued if paid."""
-    while term.lapsed is not None or any(pair.kind != "renewal" for pair in term.new_pairs):
-        if term.lapsed is not None:
-            term = term.lapsed_from[0]
-        else:
-            places = [pair.new for pair in term.new_pairs if pair.kind != "renewal"]
-            term = max(places, key=lambda new: (new.end, new.number))
-    return term
 
 
 ROWS: dict[str, Callable[[SettledFamily, int, str], Iterator[dict[str, Any]]]] = {

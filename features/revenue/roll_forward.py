@@ -192,7 +192,8 @@ class RollForward:
             rows[account_id].money["correction"] -= amount
         now = {held.term.number for held in opened}
         for number, held in self._closed_terms.items():
-            if number not in now and held.term.lapsed is not None and not (held.is_paused or _never_was(held.term)):
+            is_lost = held.term.lapsed is not None and not self._never_was(held.term)
+            if number not in now and is_lost and not held.is_paused:
                 rows[held.account_id].money["correction"] += held.holding.amount
                 rows[held.account_id].money["churn"] += held.holding.amount
 
@@ -362,7 +363,8 @@ class RollForward:
                 if held.account_id == row.account_id
                 for term in (held.term, *held.term.lapsed_from)
             )
-            never_was = all(_never_was(h.term) for h in self._closed_terms.values() if h.account_id == row.account_id)
+            had = [h.term for h in self._closed_terms.values() if h.account_id == row.account_id]
+            never_was = all(map(self._never_was, had))
             row.is_lost = row.was_customer and not row.is_customer and not moved and not never_was
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
             row.closing_plan = self._plans[row.account_id] = total(held_now).plan
@@ -370,6 +372,12 @@ class RollForward:
                 self.rows.append(row)
         self._closed = _running_by_account(closed)
         self._closed_terms = {held.term.number: held for held in closed}
+
+    def _never_was(self, term: Term) -> bool:
+        """True if a term was withdrawn, or lapsed, and continued nothing that was paid: no customer is lost with it."""
+        if term.lapsed is not None:
+            return all(old.is_free for old in term.lapsed_from)
+        return term.is_void and all(p.old.is_free for p in self._settlement.pairs if p.new is term)
 
     def _add_multi_year(self, row: AccountMonth, term: Term, amount: int, last: int) -> None:
         """Add the amount of a term to what was sold for more than a year, and to what of it ends within a year (R14).
@@ -402,11 +410,6 @@ def _running_by_account(items: Iterable[Held]) -> dict[Any, int]:
         if not held.is_paused:
             amounts[held.account_id] += held.holding.amount
     return dict(amounts)
-
-
-def _never_was(term: Term) -> bool:
-    """True if a term was withdrawn, or lapsed after a free one: nothing was paid, and no customer is lost with it."""
-    return term.is_void or (term.lapsed is not None and all(old.is_free for old in term.lapsed_from))
 
 
 def _goes_on(term: Term, paying: set[int]) -> bool:

@@ -161,17 +161,18 @@ class Settlement(KnownTerms):
         What has already counted ran, whatever is recorded later: a term by which the outcome of another became final,
         or that was cancelled on its start after a month with it became final, ends on its start.
         """
-        if self.last_step(term).final is not None or (stop is not None and stop >= term.end):
+        if self.decisive_term(term).final is not None or (stop is not None and stop >= term.end):
             return
         is_deleted = term.version.deleted is not None and term.version.deleted <= self.day
         never_ran = is_deleted or (stop is not None and stop <= term.start)
         renewed = any(pair.old.final is not None for pair in term.old_pairs)
         month_final = self.month_final_day(term.start)
         counted = renewed or (not is_deleted and term.known <= month_final < self.day)
-        term.is_void = never_ran and (term.is_void or not counted)
         stop = term.start if is_deleted else stop
         term.stop = stop if stop is None else max(stop, term.start)
-        term.is_void |= term.begin > term.start and term.begin >= term.ends
+        if term.lapsed is None:  # else nobody paid for it, and it was no contract before it was withdrawn
+            term.is_void = never_ran and (term.is_void or not counted)
+            term.is_void |= term.begin > term.start and term.begin >= term.ends
         self.queue_maturity(term)
 
     def month_final_day(self, day: int) -> int:
@@ -225,7 +226,7 @@ class Settlement(KnownTerms):
     def _drop_broken_pairs(self) -> None:
         """Drop the pairs whose new term never ran, or starts too late after an end that moved."""
         for term in self.terms:
-            if self.last_step(term).final is not None:
+            if self.decisive_term(term).final is not None:
                 continue
             for pair in list(term.new_pairs):
                 late = pair.new.start > self.ends_after_pause(term) + self.rules.after_days
@@ -262,7 +263,7 @@ class Settlement(KnownTerms):
             if term.final is not None or not term.is_live or due is None or self.day < due + self.rules.after_days:
                 continue
             if not any(map(self.is_waiting, (*term.new_pairs, *term.old_pairs))):
-                term.final, term.final_due = self.day, due
+                term.final, term.final_due, term.is_waived = self.day, due, True
                 self.revision += not term.new_pairs
                 self.matured.append(term)
                 for pair in term.new_pairs:

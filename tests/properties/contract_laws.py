@@ -178,12 +178,21 @@ def customers(settled: SettledCompany, column: str) -> set[tuple[Any, date]]:
 
 
 def a_lost_customer_has_a_lost_contract(company: Company, settler: Settler) -> Iterator[str]:
-    """Where the roll-forward loses a customer, the ledger has a loss of that customer in the same month."""
+    """Where the roll-forward loses a customer, the ledger has a loss of that customer in the same month.
+
+    An unpaid renewal of what another account held is lost by the account that has it; the contract is the other's.
+    """
     settled = settler(company)
     lost = losses(settled)
+    others = defaultdict(set)
+    for family in settled.families:
+        for term in family.settlement.terms:
+            for old in term.lapsed_from:
+                others[settled.heir(term.version.account_id)].add(settled.heir(old.version.account_id))
     for row in settled.months:
-        key = (settled.heir(row["account_id"]), row["month"])
-        if row["lost"] and is_final(row["month"], LEDGER_DAY) and key not in lost:
+        heir = settled.heir(row["account_id"])
+        has_loss = any((account, row["month"]) in lost for account in (heir, *others[heir]))
+        if row["lost"] and is_final(row["month"], LEDGER_DAY) and not has_loss:
             yield f"{row['account_id']} {row['month']}"
 
 
