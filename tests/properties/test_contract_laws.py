@@ -85,6 +85,32 @@ def test_laws_hold_with_any_settings(company, policy) -> None:
     assert_laws_hold(company, policy)
 
 
+BROKEN_ONCE = {
+    7: "an unpaid renewal of a free contract lost a customer",
+    82: "an unpaid renewal of a free contract that still ran lost a customer",
+    146: "an unpaid renewal of what another account held lost a customer without a lost contract",
+    325: "a deletion took the label of a renewal that was never paid",
+    368: "a follow-on that was deleted took the loss of what it continued from the roll-forward",
+    369: "a term with a final outcome lapsed when what it continues became known",
+}
+"""Companies, by seed, that broke a law where payment is required of every renewal."""
+
+
+@pytest.mark.parametrize("seed", BROKEN_ONCE, ids=BROKEN_ONCE.get)
+def test_laws_hold_where_they_were_broken(seed) -> None:
+    for overlap in ("auto", "replace"):
+        policy = Policy(contracts=Contracts(overlap=overlap), renewal=Renewal(payment="required"))
+        assert_laws_hold(draw_company(seed), policy)
+
+
+def test_a_deletion_does_not_move_the_day_on_which_a_label_was_final() -> None:
+    """A contract was amended, what took its place is renewed, and then the row of the old one is deleted."""
+    policy = Policy(
+        contracts=Contracts(overlap="replace", cancelled_means="request"), renewal=Renewal(payment="ignored")
+    )
+    assert_laws_hold(draw_company(158), policy)
+
+
 @pytest.mark.slow
 @settings(deadline=None, max_examples=1500)
 @given(company=companies(), policy=POLICIES)
