@@ -41,6 +41,8 @@ class FollowOns:
             if not new.old_pairs and new.known == self._known.day and self._is_too_late(new):
                 new.begin = max(self._known.day, new.start)
                 new.is_void = new.begin >= new.ends
+                for pair in list(new.new_pairs) if new.is_void else ():
+                    self._known.drop_pair(pair)
 
     def _without_old_pairs(self) -> list[Term]:
         """Terms that continue nothing so far, in the order of their starts."""

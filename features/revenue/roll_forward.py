@@ -363,8 +363,8 @@ class RollForward:
                 if held.account_id == row.account_id
                 for term in (held.term, *held.term.lapsed_from)
             )
-            had = [h.term for h in self._closed_terms.values() if h.account_id == row.account_id]
-            never_was = all(map(self._never_was, had))
+            paid = [h for h in self._closed_terms.values() if h.account_id == row.account_id and h.holding.amount > 0]
+            never_was = all(self._never_was(held.term) for held in paid)
             row.is_lost = row.was_customer and not row.is_customer and not moved and not never_was
             held_now = [h.holding for h in closed if h.account_id == row.account_id and not h.is_paused]
             row.closing_plan = self._plans[row.account_id] = total(held_now).plan

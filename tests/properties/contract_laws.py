@@ -197,12 +197,21 @@ def a_lost_customer_has_a_lost_contract(company: Company, settler: Settler) -> I
 
 
 def a_customer_without_contracts_is_lost(company: Company, settler: Settler) -> Iterator[str]:
-    """Where the ledger has a loss of a customer that had something and has nothing left, the roll-forward loses it."""
+    """Where the ledger has a loss of a customer that had something and has nothing left, the roll-forward loses it.
+
+    But not where another account continues what this one had.
+    """
     settled = settler(company)
+    handed_over = {
+        settled.heir(pair.old.version.account_id)
+        for family in settled.families
+        for pair in family.settlement.pairs
+        if pair.voided is None and pair.old.version.account_id != pair.new.version.account_id
+    }
     had, has = customers(settled, "was_customer"), customers(settled, "is_customer")
     gone = {(settled.heir(row["account_id"]), row["month"]) for row in settled.months if row["lost"]}
     for key in losses(settled):
-        if key in had - has and key not in gone and is_final(key[1], LEDGER_DAY):
+        if key in had - has and key not in gone and is_final(key[1], LEDGER_DAY) and key[0] not in handed_over:
             yield f"{key}"
 
 
