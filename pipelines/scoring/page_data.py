@@ -79,6 +79,7 @@ def build_page_data(
         library=score_summary["playbooks"],
         forecast=forecast_rows or [],
         notices=score_summary["notices"],
+        history=score_summary[artifacts.HISTORY],
     )
 
 

@@ -2,7 +2,8 @@
 
 A notice is a code with values; its sentence is `notice.<code>` in the catalogues of `reports/words`. `check` stores its
 notices in `validation_report.json`, other stages in their own files; `score.json` and the manifest of a list contain
-all of them. The page, the workbook and the terminal show them at the top.
+all of them. The page, the workbook and the terminal show them at the top. Those of `history_notices` ask for no action:
+model card, `score.json` and manifest have them under `history`, and page and workbook show them at their end.
 """
 
 from __future__ import annotations

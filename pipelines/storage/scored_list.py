@@ -9,7 +9,7 @@ from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.renamed_settings import rename_playbook_keys
 from renewals.pipelines.storage import data_files
-from renewals.pipelines.storage.artifacts import LIST, SCORE_SUMMARY
+from renewals.pipelines.storage.artifacts import HISTORY, LIST, SCORE_SUMMARY
 from renewals.pipelines.storage.old_keys import upgrade_manifest
 from renewals.reports.columns import cast_columns
 
@@ -40,6 +40,7 @@ def read_scored_list(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         raise MissingInputError(
             f"the scores in {job.data} are for {summary['as_of']}: run `renewals score --as-of {job.day}` first"
         )
-    # Summaries of older releases have no notices.
+    # Summaries of older releases have neither notices nor sentences about columns without a history.
     playbooks = {key: rename_playbook_keys(playbook) for key, playbook in summary["playbooks"].items()}
-    return {"notices": [], **summary, "playbooks": playbooks}, cast_columns(read_stage_frame(job.folder / LIST))
+    listed = cast_columns(read_stage_frame(job.folder / LIST))
+    return {"notices": [], HISTORY: [], **summary, "playbooks": playbooks}, listed

@@ -136,6 +136,8 @@ class PageData:
     """The company's forecast of the day: records with `period_kind`, `period`, `measure`, `expected`, `low`, `high`."""
     notices: Sequence[Mapping[str, str]] = ()
     """Notices to read before the list: texts by language."""
+    history: Sequence[Mapping[str, str]] = ()
+    """What the models did with columns of which only today's value is known: texts by language."""
 
 
 def page_features(
@@ -223,6 +225,7 @@ def build_payload(
         "alerts": _pack_alerts(shown, page_data.alerts, failures),
         "plays": _pack_playbooks(shown, page_data.prescribed_playbooks, page_data.library),
         "summary": summarize_list(risk_list, options) | {"forecast": list(page_data.forecast)},
+        "history": {language: [one[language] for one in page_data.history] for language in MESSAGES},
     }
 
 

@@ -58,6 +58,8 @@ class SummaryData:
     """Scorecard of the day, as in its JSON."""
     notes: Sequence[str] = field(default_factory=list)
     """Further sentences about this workbook."""
+    history: Sequence[str] = ()
+    """What the models did with columns of which only today's value is known."""
 
 
 class _SheetCursor:
@@ -121,6 +123,7 @@ def write_summary(
     write_groups(cursor, "quadrant", "page.by_quadrant", summary["quadrants"])
     write_changes(cursor, data.comparison)
     write_portfolios(cursor, portfolios)
+    write_history(cursor, data.history)
     sheet.print_area(0, 0, cursor.row, COLUMN_COUNT - 1)
     if summary["months"]:
         _add_months_chart(writer, sheet, title, months, len(summary["months"]), chart_row)
@@ -383,6 +386,16 @@ def write_portfolios(cursor: _SheetCursor, portfolios: Sequence[Mapping[str, Any
         check_return_code(cursor.sheet.conditional_format(first, 1, cursor.row - 1, 1, rule))
     if len(by_load) > MAX_PORTFOLIOS:
         cursor.write_line(messages.text("summary.portfolios_more", number=len(by_load) - MAX_PORTFOLIOS), "note")
+
+
+def write_history(cursor: _SheetCursor, sentences: Sequence[str]) -> None:
+    """Write what the models did with columns of which only today's value is known; nothing without sentences."""
+    if not sentences:
+        return
+    cursor.start_section(cursor.writer.messages.text("page.about_data"))
+    for sentence in sentences:
+        cursor.write_wrapped(sentence, cursor.row)
+        cursor.row += 1
 
 
 # --- the charts ---------------------------------------------------------------------------------------

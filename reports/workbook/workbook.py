@@ -59,6 +59,8 @@ class WorkbookData:
     """Fingerprint of all inputs of the list, as in its manifest."""
     notices: Sequence[Mapping[str, str]] = ()
     """Notices to read before the list: texts by language."""
+    history: Sequence[Mapping[str, str]] = ()
+    """What the models did with columns of which only today's value is known: texts by language."""
 
 
 def build_workbook(
@@ -119,7 +121,8 @@ def _build_summary(
     sheet = writer.messages.text("sheet.list")
     notes = [writer.messages.text("summary.no_sheet", number=without_sheet, sheet=sheet)] if without_sheet else []
     comparison = compare_lists(risk_list, *data.previous_list, options) if data.previous_list else None
-    return summary_sheet.SummaryData(comparison, data.forecast, data.scorecard, notes)
+    history = [one[options.language] for one in data.history]
+    return summary_sheet.SummaryData(comparison, data.forecast, data.scorecard, notes, history)
 
 
 def _write_manager_sheets(

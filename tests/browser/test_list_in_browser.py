@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from renewals.models.explanation.reasons import render_sentence
+from renewals.pipelines.storage.notices import add_texts, history_notices
 from renewals.reports.html.list_page import render_list_page
 from renewals.reports.sanitize import make_printable
 from renewals.reports.sentences.alerts import alert_sentence
@@ -343,6 +344,30 @@ def test_notices_are_on_top_in_the_language_of_the_page(
         assert one.page.locator("h1").bounding_box()["y"] >= box["height"]
         one.page.click("#language")
     one.close()
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_about_ends_with_the_data_in_the_language_of_the_page(
+    chromium: Any, company: Any, tmp_path: Path, width: int
+) -> None:
+    history = add_texts(history_notices({"left_out": ["contracts.auto_renew"], "kept": ["x" * 150]}))
+    path = tmp_path / "about.html"
+    path.write_bytes(render_list_page(company[0], replace(company[1], history=history), ListOptions()))
+    one = Visit(chromium, path, viewport={"width": width, "height": 800})
+    one.page.click("#tab-about")
+    for language, heading in (("en", "About the data"), ("zh", "关于数据"), ("en", "About the data")):
+        assert one.page.locator("#view-about h2").last.inner_text() == heading
+        last = one.page.locator("#view-about > :last-child p")
+        assert last.all_inner_texts() == [record[language] for record in history]
+        assert one.page.evaluate("document.querySelector('#view-about').scrollWidth") <= width
+        one.page.click("#language")
+    assert one.page.locator(".notices").count() == 0
+    one.close()
+
+
+def test_about_ends_with_the_columns_if_all_have_a_history(visit: Visit) -> None:
+    visit.page.click("#tab-about")
+    assert visit.page.locator("#view-about > :last-child").get_attribute("class") == "meanings"
 
 
 def test_twenty_thousand_accounts_open_and_filter_fast(chromium: Any, tmp_path: Path) -> None:

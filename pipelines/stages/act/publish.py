@@ -168,6 +168,7 @@ def _workbook_data(
         disagreements=artifacts.read_disagreements(job),
         fingerprint=key,
         notices=score_summary["notices"],
+        history=score_summary[artifacts.HISTORY],
     )
 
 

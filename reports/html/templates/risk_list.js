@@ -719,7 +719,16 @@
       el("h2", {}, say("page.keys")), el("p", {}, say("page.keys_about")), shortcutChoice(),
       el("h2", {}, say("page.meanings")),
       el("dl", { class: "meanings" }, ...shown.flatMap((own) =>
-        [el("dt", {}, head(own)), el("dd", {}, page.words[language][`about.${own}`])])));
+        [el("dt", {}, head(own)), el("dd", {}, page.words[language][`about.${own}`])])),
+      ...aboutData());
+  }
+
+  /** What the models did with columns that have only today's value; empty where there are none. */
+  function aboutData() {
+    const sentences = page.history[language];
+    if (!sentences.length) return [];
+    return [el("h2", {}, say("page.about_data")),
+      el("div", { class: "about-data" }, ...sentences.map((own) => el("p", {}, own)))];
   }
 
   /** A single letter may be spoken or hit by chance: who wants none turns it off, until the page is closed. */

@@ -11,12 +11,23 @@ from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.scoring import page_data as page
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
+from renewals.pipelines.storage.notices import add_texts, history_notices
 from renewals.pipelines.storage.published.manifest import MANIFEST
+from renewals.pipelines.storage.scored_list import read_scored_list
 from renewals.reports.html.scorecard_page import render_scorecard_page
 from renewals.reports.words import MESSAGES
 from tests.pipelines.scored_company import AS_OF, job
-from tests.pipelines.scoring.test_score_change import JULY, a_month_on, june_is_published, later
+from tests.pipelines.scoring.test_score_change import (
+    JULY,
+    PEOPLE,
+    MarginModel,
+    a_month_on,
+    june_is_published,
+    later,
+    set_champion,
+)
 from tests.reports import scorecards
+from tests.reports.books import read
 from tests.reports.pages import payload_of
 
 MAY = "2026-05-01"
@@ -107,6 +118,27 @@ def test_alerts_and_plays_of_the_page_are_those_of_the_list(june: Path) -> None:
     ids = list(json.loads((june / "data" / "act" / "score.json").read_bytes())["playbooks"])
     assert content["plays"]["best"] == [-1 if pd.isna(play) else ids.index(play) for play in plays["best"]]
     assert max(content["plays"]["best"]) >= 0
+
+
+def test_page_and_workbook_say_what_the_model_learned_without_a_history(
+    june: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert payload(june)["history"] == {language: [] for language in MESSAGES}
+    history = tuple(add_texts(history_notices({"kept": ["contracts.seats"]})))
+    set_champion(monkeypatch, "4", MarginModel(PEOPLE), history)
+    score(job(june))
+    publish(job(june))
+    assert payload(june)["history"] == {language: [history[0][language]] for language in MESSAGES}
+    summary = read((june / "lists" / str(AS_OF) / "risk_list.xlsx").read_bytes())["Summary"]
+    assert [row[0].value for row in summary.iter_rows()][-2:] == ["About the data", history[0]["en"]]
+
+
+def test_scores_of_an_older_release_have_no_sentences_about_the_data(june: Path) -> None:
+    path = june / "data" / "act" / "score.json"
+    summary = json.loads(path.read_bytes())
+    del summary["history"]
+    path.write_text(json.dumps(summary))
+    assert read_scored_list(job(june))[0]["history"] == []
 
 
 def test_the_first_list_has_no_history(june: Path) -> None:

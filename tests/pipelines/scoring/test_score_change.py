@@ -53,11 +53,13 @@ class MarginModel(Model):
         return self.calibration.probability(self.margin(frame))
 
 
-def set_champion(monkeypatch: pytest.MonkeyPatch, version: str, model: Model) -> None:
+def set_champion(
+    monkeypatch: pytest.MonkeyPatch, version: str, model: Model, history: tuple[dict[str, Any], ...] = ()
+) -> None:
     def champion(one: Job, target: str) -> Champion:
         if target != "renewal":
             raise MissingInputError(f"no champion for {target}")
-        return Champion("renewals-renewal", version, model)
+        return Champion("renewals-renewal", version, model, history=history)
 
     monkeypatch.setattr(champion_models, "load_champion", champion)
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from renewals.models.explanation.reasons import ACCOUNT_VALUE, PEER_VALUE, format_value
+from renewals.pipelines.storage.notices import add_texts, history_notices
 from renewals.reports.html import bundle, list_page
 from renewals.reports.html.bundle import html_safe_json
 from renewals.reports.html.list_page import DETAIL_FEATURES, TIER_FEATURES, render_list_page
@@ -171,6 +172,21 @@ def test_notices_come_first_in_every_language_and_are_escaped():
     ]
     assert "alert(1)</script>" not in content
     assert 'class="notices"' not in render_list_page(listed, page_data, ListOptions()).decode()
+
+
+@pytest.mark.parametrize("language", sorted(MESSAGES))
+def test_page_has_the_sentences_about_columns_without_a_history_but_not_among_the_notices(language):
+    history = add_texts(history_notices({"left_out": ["contracts.auto_renew"], "kept": [ENDING[0]]}))
+    listed, page_data = random_list(NAMES)
+    content = render_list_page(listed, replace(page_data, history=history), ListOptions())
+    payload = payload_of(content)
+    assert payload["history"][language] == [record[language] for record in history]
+    assert "contracts.auto_renew" in payload["history"][language][0]
+    assert payload["words"][language]["page.about_data"] == {"en": "About the data", "zh": "关于数据"}[language]
+    assert b'class="notices"' not in content
+    assert b"alert(1)</script>" not in content
+    without = payload_of(render_list_page(listed, page_data, ListOptions()))
+    assert without["history"] == {name: [] for name in MESSAGES}
 
 
 def test_json_contains_no_character_with_a_meaning_in_html():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from renewals.pipelines.storage.notices import add_texts, history_notices
 from renewals.reports.settings import Capacity, ListOptions
 from renewals.reports.words import Messages
 from renewals.reports.workbook.summary_sheet import MAX_MONTHS, RENEWAL_RATES, renewal_rate_rows
@@ -170,6 +171,29 @@ def test_portfolios_over_capacity_are_first_and_counted(listed: pd.DataFrame) ->
     assert [(row[0], row[1], row[2], row[3]) for row in rows] == [("ann", 1.5, 3, 2), ("li", 1.5, 3, 2)]
     assert "2 of 2 portfolios are larger than their manager can carry." in [row[0] for row in cells(sheet)[:6]]
     assert not [row for row in cells(open_workbook(listed)["Summary"])[:6] if "portfolios are larger" in str(row[0])]
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "heading"), [("en", "Summary", "About the data"), ("zh", "总览", "关于数据")]
+)
+def test_summary_ends_with_the_sentences_about_columns_without_a_history(
+    listed: pd.DataFrame, language: str, title: str, heading: str
+) -> None:
+    options = ListOptions.model_validate({"language": language})
+    history = add_texts(history_notices({"left_out": ["contracts.auto_renew"], "kept": ["contracts.seats"]}))
+    book = open_workbook(listed, options, history=history)
+    sheet = book[title]
+    lines = [row[0] for row in cells(sheet)]
+    assert lines[-4:] == [None, heading, *(record[language] for record in history)]
+    for row, name in ((len(lines) - 1, "contracts.auto_renew"), (len(lines), "contracts.seats")):
+        assert name in sheet[f"A{row}"].value
+        assert f"A{row}:K{row}" in {str(area) for area in sheet.merged_cells.ranges}
+        assert sheet[f"A{row}"].alignment.wrap_text
+        assert sheet[f"A{row}"].fill.fill_type is None, "it is no notice"
+    assert int(sheet.print_area.rpartition("$")[2]) >= len(lines)
+    texts = [cell.value for other in book if other is not sheet for row in other.iter_rows() for cell in row]
+    assert heading not in texts
+    assert cells(open_workbook(listed, options)[title]) == cells(sheet)[:-4], "nothing without sentences"
 
 
 @pytest.mark.parametrize(
