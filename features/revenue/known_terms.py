@@ -154,7 +154,9 @@ class KnownTerms:
     def is_in_time(self, old: Term, new: Term) -> bool:
         """True if `new` was known before the outcome of `old` became final: on the day that `old` was known, or within
         the grace."""
-        return old.final is None and new.known <= max(self.ends_after_pause(old) + self.rules.after_days, old.known)
+        if old.final is not None or (new.final is not None and new.final > old.known):
+            return False
+        return new.known <= max(self.ends_after_pause(old) + self.rules.after_days, old.known)
 
     def next_change(self, day: int) -> int:
         """First day after `day` on which something held begins, ends, pauses or changes without further news."""

@@ -207,7 +207,7 @@ def renewal_sets(settlement: Settlement, entries: Iterable[Entry]) -> dict[int, 
         if due is None or not term.is_live or settlement.is_rolling(term):
             continue
         known, entry = settlement.first_step(term).known, of_term.get(term.number)
-        if known > due + settlement.rules.after_days:
+        if known >= (due + settlement.rules.after_days + 1 if term.final is None else term.final):
             continue
         matured = entry.matured if entry else due + settlement.rules.after_days + 1
         account = entry.account_id if entry else settlement.account(term)

@@ -361,7 +361,7 @@ class RollForward:
                 _goes_on(term, paying)
                 for held in self._closed_terms.values()
                 if held.account_id == row.account_id
-                for term in (held.term, *held.term.lapsed_from)
+                for term in (held.term, *self._renewed_by(held))
             )
             paid = [h for h in self._closed_terms.values() if h.account_id == row.account_id and h.holding.amount > 0]
             never_was = all(self._never_was(held.term) for held in paid)
@@ -372,6 +372,11 @@ class RollForward:
                 self.rows.append(row)
         self._closed = _running_by_account(closed)
         self._closed_terms = {held.term.number: held for held in closed}
+
+    def _renewed_by(self, held: Held) -> list[Term]:
+        """What a lapsed renewal would have continued: that of its own account, if any, else that of others."""
+        renewed = held.term.lapsed_from
+        return [old for old in renewed if self._settlement.account(old) == held.account_id] or renewed
 
     def _never_was(self, term: Term) -> bool:
         """True if a term was withdrawn, or lapsed, and continued nothing that was paid: no customer is lost with it."""
