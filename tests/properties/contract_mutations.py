@@ -181,7 +181,7 @@ MUTATIONS = (
         "R10 (5)",
         "a follow-on may be known on the sixty-first day",
         "known_terms",
-        "        return old.final is None and new.known <= max(",
+        "        return new.known <= max(",
         "        return new.known <= 1 + max(",
         ("The paper of the next term is signed on the sixty-first day after the end and dated back to it.",),
     ),
