@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from renewals.features.registry import FAMILIES
 from renewals.pipelines.commands import score as act_module
 from renewals.pipelines.commands.explain import explain
 from renewals.pipelines.commands.learn import learn
@@ -111,6 +112,16 @@ def test_learning_twice_registers_no_second_version(learned):
     job, first = learned
     again = learn(job)
     assert again["models"]["renewal"]["version"] == first["models"]["renewal"]["version"]
+
+
+def test_no_family_and_no_rule_lacks_a_table(published):
+    """The company has every table: what is missing was not handed over by the stage."""
+    data = published[0].data
+    families = [path for part in ("learn", "act") for path in (data / part / "features").glob("*.json")]
+    missing = {path: json.loads(path.read_text())["missing_tables"] for path in families}
+    assert len(missing) == 2 * len(FAMILIES)
+    assert [path for path, tables in missing.items() if tables] == []
+    assert json.loads((data / "act" / "alerts.json").read_text())["unavailable_rules"] == []
 
 
 def test_learn_and_score_compute_the_same_features(learned, tmp_path):
