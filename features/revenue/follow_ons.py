@@ -73,14 +73,15 @@ class FollowOns:
 
         Two subscriptions are kept apart.
         """
-        first = min((old.start for old in self._undecided if not old.new_pairs), default=OPEN_END)
+        unfollowed = {old.number for old in self._undecided if not old.new_pairs}
+        first = min((old.start for old in self._undecided if old.number in unfollowed), default=OPEN_END)
         for new in self._known.terms:
             if new.start < first or not new.is_live or not new.old_pairs or new.begin != new.start:
                 continue
             for old in self._adjacent(self._open_terms(new, False), new):
                 is_renewal = all(pair.kind == "renewal" and pair.rule != "in_place" for pair in new.old_pairs)
                 subscriptions = {old.version.subscription, new.version.subscription} - {None}
-                if not old.new_pairs and is_renewal and len(subscriptions) < 2:
+                if old.number in unfollowed and is_renewal and len(subscriptions) < 2:
                     self._known.add_pair(old, new, "adjacent", self._kind(old, new))
 
     def _finders(self) -> Sequence[tuple[Rule, Any]]:

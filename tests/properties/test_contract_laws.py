@@ -103,6 +103,12 @@ def test_laws_hold_where_they_were_broken(seed) -> None:
         assert_laws_hold(draw_company(seed), policy)
 
 
+@pytest.mark.parametrize("seed", [1448, 1989])
+def test_equal_contracts_of_one_day_continue_the_same_end(seed) -> None:
+    """Of two equal contracts, only the first continued a second contract that ended on that day (rule 4)."""
+    assert_laws_hold(draw_company(seed), Policy())
+
+
 def test_a_deletion_does_not_move_the_day_on_which_a_label_was_final() -> None:
     """A contract was amended, what took its place is renewed, and then the row of the old one is deleted."""
     policy = Policy(
