@@ -289,6 +289,40 @@ def score_accounts(
     is_known = observations["status"].eq(worklist.SCORED).to_numpy()
     observations = row_checks.mark_invalid_rows(observations)
     known, features = observations[is_known], features.select(is_known)
+    probabilities, texts, peers, keyed = _predict_and_explain(
+        known, features, catalogue, champions, options, write_block, threads
+    )
+    observations = _set_status(observations, probabilities, catalogue, options)
+    model_names = {target: str(champion) for target, champion in champions.items()}
+    by_feature = texts
+    probabilities, texts = probabilities.reindex(observations.index), texts.reindex(observations.index)
+    scored = probabilities.where(observations["status"].eq(worklist.SCORED))
+    prescribed = expected_value.prescribe_playbooks(observations, scored, texts, playbooks, options.expansion_threshold)
+    playbook_names = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
+    listed, unscored_reasons, row_faults = risk_list.build_risk_list(
+        observations, probabilities, texts, playbook_names, model_names, options
+    )
+    playbook_ids = _playbook_ids(observations, prescribed, playbooks.library, listed)
+    return ScoringResult(
+        listed,
+        unscored_reasons,
+        row_faults,
+        peers.typical_values,
+        playbook_ids,
+        _strength_features(listed, keyed, by_feature),
+    )
+
+
+def _predict_and_explain(
+    known: pd.DataFrame,
+    features: FeatureBlocks,
+    catalogue: Sequence[reasons.FeatureMeta],
+    champions: Mapping[str, Champion],
+    options: ListOptions,
+    write_block: BlockWriter,
+    threads: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, reasons.PeerStatistics, pd.DataFrame]:
+    """Probabilities and sentences, one row per account; the peers; and key and peer group, one row per account."""
     names = set(features.names)
     available = [name for name in champions[RENEWAL].model.schema.names if name in names]
     peers = reasons.peer_statistics(
@@ -327,25 +361,7 @@ def score_accounts(
         Messages(options.language).phrases(),
     ).set_axis(known.index)
     probabilities = pd.concat(prediction_blocks).set_axis(known.index)
-    observations = _set_status(observations, probabilities, catalogue, options)
-    model_names = {target: str(champion) for target, champion in champions.items()}
-    by_feature = texts
-    probabilities, texts = probabilities.reindex(observations.index), texts.reindex(observations.index)
-    scored = probabilities.where(observations["status"].eq(worklist.SCORED))
-    prescribed = expected_value.prescribe_playbooks(observations, scored, texts, playbooks, options.expansion_threshold)
-    playbook_names = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
-    listed, unscored_reasons, row_faults = risk_list.build_risk_list(
-        observations, probabilities, texts, playbook_names, model_names, options
-    )
-    playbook_ids = _playbook_ids(observations, prescribed, playbooks.library, listed)
-    return ScoringResult(
-        listed,
-        unscored_reasons,
-        row_faults,
-        peers.typical_values,
-        playbook_ids,
-        _strength_features(listed, keyed, by_feature),
-    )
+    return probabilities, texts, peers, keyed
 
 
 def _set_status(
