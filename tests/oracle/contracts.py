@@ -606,6 +606,7 @@ class Family:
             fits = not into and all(self.terms[p.new].start == new.start for p in out)
         elif name == "adjacent":  # page 15: all with all; what was amended, or replaced early, has its follow-on
             is_open = all(p.kind == "renewal" and not p.replaced for p in out)
+            is_open &= all(p.kind == "renewal" and p.rule != "in_place" for p in into)
             fits = is_open and (all(p.rule == name for p in out) or all(p.rule == name for p in into))
         elif all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
             one_end = all(self.ended(self.terms[p.old]) == self.ended(old) for p in into)
