@@ -248,28 +248,43 @@ class PaymentShare:
     """Share of terms with a payment date, by which payment is asked of a term or not (R1)."""
 
     def __init__(self, lines: list[Line]) -> None:
-        paid_days: dict[tuple[int, Any, str, int], int] = {}
+        days_by_term: dict[tuple[int, Any, str, int], tuple[int, int]] = {}
         for line in lines:
             first = line.versions[0]
             if first.kind in ("pause", "one_off") or all(version.arr == 0 for version in line.versions):
                 continue
             key = (line.start, first.account_id, line.product, first.end)
-            days = [max(v.paid, v.known) for v in line.versions if v.paid is not None]
-            paid_days[key] = min([*days, paid_days.get(key, OPEN_END)])
-        self._terms = sorted((key[0], day) for key, day in paid_days.items())
+            paid, deleted = days_by_term.get(key, (OPEN_END, -OPEN_END))
+            paid = min([paid, *(max(v.paid, v.known) for v in line.versions if v.paid is not None)])
+            deletions = [max(v.deleted, v.known) for v in line.versions if v.deleted is not None]
+            days_by_term[key] = paid, max(deleted, min(deletions, default=OPEN_END))
+        self._terms = sorted((key[0], *days) for key, days in days_by_term.items())
+        """Start of each term, day on which its payment was known, and day on which its deletion was."""
+        self._first_deletion = min((term[2] for term in self._terms), default=OPEN_END)
+        self._remaining: dict[int, list[tuple[int, int, int]]] = {}
         self._cache: dict[tuple[int, int], float] = {}
+
+    def _terms_on(self, day: int) -> list[tuple[int, int, int]]:
+        """Terms without those deleted by a day."""
+        if day <= self._first_deletion:
+            return self._terms
+        if day not in self._remaining:
+            self._remaining[day] = [term for term in self._terms if term[2] >= day]
+        return self._remaining[day]
 
     def share(self, start: int, day: int) -> float:
         """Share, on the first of the month of `day`, of the terms that started in the year before the month of `start`.
 
         Where fewer than `USUAL_TERMS` started in that year, the last `USUAL_TERMS` before it count; fewer than
-        `FEWEST_TERMS` in all say nothing: 0. Several rows of one product with the same dates are one term.
+        `FEWEST_TERMS` in all say nothing: 0. Several rows of one product with the same dates are one term; one
+        that was deleted by then is none.
         """
         first, known = month_start(start), month_start(day)
         if (first, known) not in self._cache:
-            high = bisect_left(self._terms, (first,))
-            low = min(bisect_left(self._terms, (first - DAYS_PER_YEAR,)), max(high - USUAL_TERMS, 0))
-            terms = self._terms[low:high]
-            paid = sum(paid_day < known for _start, paid_day in terms)
+            there = self._terms_on(known)
+            high = bisect_left(there, (first,))
+            low = min(bisect_left(there, (first - DAYS_PER_YEAR,)), max(high - USUAL_TERMS, 0))
+            terms = there[low:high]
+            paid = sum(paid_day < known for _start, paid_day, _deleted in terms)
             self._cache[first, known] = paid / len(terms) if len(terms) >= FEWEST_TERMS else 0.0
         return self._cache[first, known]

@@ -865,7 +865,8 @@ def close_month(family, month, opening):
         there = sorted({i["account"] for i in after}, key=str)
         for i in before:
             if there and i["account"] not in there:  # out of the one account, into the other
-                handed.add(i["account"])
+                if any(p.old[0] == i["uid"] for p in family.pairs):  # else it is lost there, and goes on beside it
+                    handed.add(i["account"])
                 cents = 0 if i["paused"] else family.value([i], eve)
                 move(i["account"], "correction", -cents)
                 move(there[0], "correction", cents)
@@ -880,7 +881,7 @@ def close_month(family, month, opening):
         paid = any(not world_free(family, key) for key in olds)  # of a free one it never was revenue
         lost = paid and not any(family.items(line, eve) for line in places)
         move(i["account"], *(("lost", i["cents"]) if lost else ("correction", -i["cents"])))
-    going = {(x.contract.uid, bool(family.items(line, last))) for line in family.lines() for x in line}
+    running = {x["uid"] for line in family.lines() for x in family.items(line, last)}
     for account, row in rows.items():
         mine = [i for i in opening if i["account"] == account]
         gone = {uid for uid in family.uids if uid not in family.contracts or family.contracts[uid].deleted}
@@ -888,12 +889,20 @@ def close_month(family, month, opening):
         withdrawn = all(i["uid"] in gone and (i["again"] or i["uid"] not in family.followed) for i in mine)
         heir = family.world.heir(account, family.t, last)
         lapsed_from = {key[0] for i in mine for key in family.lapsed.get(i["uid"], [])}
-        mine_go_on = any(uid in lapsed_from | {i["uid"] for i in mine} for uid, on in going if on)
+        mine_go_on = bool(running & continued(family, lapsed_from | {i["uid"] for i in mine}))
         stays = any(i["account"] in (account, heir) for i in closing) or account in handed or withdrawn or mine_go_on
         row["customer_lost"] = bool(mine) and not stays
         flows = sum(row[m] for m in MONEY if m not in ("closing", "lost"))
         assert flows - row["lost"] == row["closing"], (account, month, row)
     return rows, closing
+
+
+def continued(family, uids):
+    """These contracts, and all that continue them."""
+    found = set(uids)
+    while more := {p.new[0] for p in family.pairs if p.old[0] in found} - found:
+        found |= more
+    return found
 
 
 def move_line(family, line, before, after, eve, last, move):
