@@ -181,6 +181,8 @@ MUTATIONS = (
         "R10 (5)",
         "a follow-on may be known on the sixty-first day",
         "known_terms",
+        "        if old.final is not None or (new.final is not None and new.final > old.known):\n"
+        "            return False\n"
         "        return new.known <= max(",
         "        return new.known <= 1 + max(",
         ("The paper of the next term is signed on the sixty-first day after the end and dated back to it.",),
@@ -435,14 +437,14 @@ MUTATIONS = (
         "known_terms",
         "PAYMENT_SHARE = 0.8",
         "PAYMENT_SHARE = 0.3",
-        ("A single term among many has a payment date.",),
+        ("Two of the five terms of the year before carry a payment date.",),
     ),
     Mutation(
         "R1 asked",
         "the share is taken of payments that are not known yet",
         "contract_lines",
-        "            paid = sum(paid_day < known for _start, paid_day in terms)",
-        "            paid = sum(paid_day < OPEN_END for _start, paid_day in terms)",
+        "            paid = sum(paid_day < known for _start, paid_day, _deleted in terms)",
+        "            paid = sum(paid_day < OPEN_END for _start, paid_day, _deleted in terms)",
         ("Payments of the year before are made only after the outcome of an unpaid term is decided.",),
     ),
     Mutation(
