@@ -6,7 +6,6 @@ before it ended, or later, is the next term; any other row with the same id is a
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 import ibis.expr.types as ir
+import numpy as np
 
 from renewals.features.policy import Policy
 from renewals.features.revenue.valuation import DAYS_PER_YEAR, day_number, month_start
@@ -248,29 +248,24 @@ class PaymentShare:
     """Share of terms with a payment date, by which payment is asked of a term or not (R1)."""
 
     def __init__(self, lines: list[Line]) -> None:
-        days_by_term: dict[tuple[int, Any, str, int], tuple[int, int]] = {}
+        terms: dict[tuple[int, Any, str, int], tuple[int, int, int]] = {}
         for line in lines:
             first = line.versions[0]
             if first.kind in ("pause", "one_off") or all(version.arr == 0 for version in line.versions):
                 continue
             key = (line.start, first.account_id, line.product, first.end)
-            paid, deleted = days_by_term.get(key, (OPEN_END, -OPEN_END))
-            paid = min([paid, *(max(v.paid, v.known) for v in line.versions if v.paid is not None)])
+            paid, known, deleted = terms.get(key, (OPEN_END, OPEN_END, -OPEN_END))
+            payments = [max(v.paid, v.known) for v in line.versions if v.paid is not None]
             deletions = [max(v.deleted, v.known) for v in line.versions if v.deleted is not None]
-            days_by_term[key] = paid, max(deleted, min(deletions, default=OPEN_END))
-        self._terms = sorted((key[0], *days) for key, days in days_by_term.items())
-        """Start of each term, day on which its payment was known, and day on which its deletion was."""
-        self._first_deletion = min((term[2] for term in self._terms), default=OPEN_END)
-        self._remaining: dict[int, list[tuple[int, int, int]]] = {}
+            terms[key] = (
+                min([paid, *payments]),
+                min(known, first.known),
+                max(deleted, min(deletions, default=OPEN_END)),
+            )
+        days = np.array(sorted((key[0], *days) for key, days in terms.items()), np.int64).reshape(-1, 4)
+        self._starts, self._paid, self._known, self._deleted = days.T
+        """Start of each term, and days on which its payment, the term itself and its deletion became known."""
         self._cache: dict[tuple[int, int], float] = {}
-
-    def _terms_on(self, day: int) -> list[tuple[int, int, int]]:
-        """Terms without those deleted by a day."""
-        if day <= self._first_deletion:
-            return self._terms
-        if day not in self._remaining:
-            self._remaining[day] = [term for term in self._terms if term[2] >= day]
-        return self._remaining[day]
 
     def share(self, start: int, day: int) -> float:
         """Share, on the first of the month of `day`, of the terms that started in the year before the month of `start`.
@@ -281,10 +276,10 @@ class PaymentShare:
         """
         first, known = month_start(start), month_start(day)
         if (first, known) not in self._cache:
-            there = self._terms_on(known)
-            high = bisect_left(there, (first,))
-            low = min(bisect_left(there, (first - DAYS_PER_YEAR,)), max(high - USUAL_TERMS, 0))
-            terms = there[low:high]
-            paid = sum(paid_day < known for _start, paid_day, _deleted in terms)
+            known_terms = (self._starts < first) & (self._known < known) & (known <= self._deleted)
+            earlier = np.flatnonzero(known_terms)
+            of_year = int((self._starts[earlier] >= first - DAYS_PER_YEAR).sum())
+            terms = earlier[-max(of_year, USUAL_TERMS) :]
+            paid = int((self._paid[terms] < known).sum())
             self._cache[first, known] = paid / len(terms) if len(terms) >= FEWEST_TERMS else 0.0
         return self._cache[first, known]

@@ -443,8 +443,8 @@ MUTATIONS = (
         "R1 asked",
         "the share is taken of payments that are not known yet",
         "contract_lines",
-        "            paid = sum(paid_day < known for _start, paid_day, _deleted in terms)",
-        "            paid = sum(paid_day < OPEN_END for _start, paid_day, _deleted in terms)",
+        "            paid = int((self._paid[terms] < known).sum())",
+        "            paid = int((self._paid[terms] < OPEN_END).sum())",
         ("Payments of the year before are made only after the outcome of an unpaid term is decided.",),
     ),
     Mutation(
