@@ -751,7 +751,8 @@ class Family:
         if c.role != "contract" or term.key in self.final or day is None or day >= self.t or never_was(term):
             return None
         news = sorted(self.follow_ons(term), key=lambda new: (new.start, str(new.key)))
-        waits = any(p.old == term.key and p.new in self.terms and self.payment(p) == "waiting" for p in self.pairs)
+        mine = [p for p in self.pairs if term.key in (p.old, p.new) and p.old in self.terms and p.new in self.terms]
+        waits = any(self.payment(p) == "waiting" for p in mine)  # page 19: itself too, until it is paid
         pending = self.t <= day + self.after or waits
         first = term
         for _ in self.terms:  # back to the first step of a ramp
