@@ -789,7 +789,7 @@ class Family:
         if self.follow_ons(term):
             return start, max(start, self.main_follow_on(term).start)
         if term.key in self.final:
-            return start, max(start, self.ended(term))
+            return start, max(start, self.final[term.key]["due_at"])  # final for ever, whatever pause is known later
         day = self.ended(term)
         return start, day if self.t > add(day, self.after) else FAR
 
