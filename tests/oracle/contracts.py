@@ -480,7 +480,8 @@ class Family:
         if v.end > term.end and v.known >= self.followed_from(term):
             return  # another contract follows already
         deleted = term.contract.newest.deleted
-        if deleted is not None and deleted < self.t and term.key not in self.final:
+        ended = self.final[term.key]["due_at"] if term.key in self.final else term.start
+        if deleted is not None and deleted < self.t and ended <= term.start:
             return  # page 8: it ended on its start
         half = (term.end - term.start) / 2
         if min(v.end, v.known) > add(term.end, self.after):
@@ -607,9 +608,11 @@ class Family:
         elif name == "adjacent":  # page 15: all with all; what was amended, or replaced early, has its follow-on
             is_open = all(p.kind == "renewal" and not p.replaced for p in out)
             is_open &= all(p.kind == "renewal" and p.rule != "in_place" for p in into)
+            is_open &= len({x.contract.newest.subscription for x in (old, new)} - {None}) < 2
             fits = is_open and (all(p.rule == name for p in out) or all(p.rule == name for p in into))
         elif all(p.rule == name for p in out + into):  # page 16: one end, and the same dates, are one
             one_end = all(self.ended(self.terms[p.old]) == self.ended(old) for p in into)
+            one_end &= all(p not in self.known_from for p in into)  # as known when it was joined
             fits = one_end and all(same_dates(self.terms[p.new], new) for p in out)
         return fits and not any(p.new == new.key for p in out)
 
@@ -751,7 +754,8 @@ class Family:
         if c.role != "contract" or term.key in self.final or day is None or day >= self.t or never_was(term):
             return None
         news = sorted(self.follow_ons(term), key=lambda new: (new.start, str(new.key)))
-        waits = any(p.old == term.key and p.new in self.terms and self.payment(p) == "waiting" for p in self.pairs)
+        mine = [p for p in self.pairs if term.key in (p.old, p.new) and p.old in self.terms and p.new in self.terms]
+        waits = any(self.payment(p) == "waiting" for p in mine)  # page 19: itself too, until it is paid
         pending = self.t <= day + self.after or waits
         first = term
         for _ in self.terms:  # back to the first step of a ramp
@@ -785,7 +789,7 @@ class Family:
         if self.follow_ons(term):
             return start, max(start, self.main_follow_on(term).start)
         if term.key in self.final:
-            return start, max(start, self.ended(term))
+            return start, max(start, self.final[term.key]["due_at"])  # final for ever, whatever pause is known later
         day = self.ended(term)
         return start, day if self.t > add(day, self.after) else FAR
 
