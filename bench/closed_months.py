@@ -1,8 +1,8 @@
-"""Final months of recurring revenue, told again and again, with late, back-dated and corrected papers planted.
+"""Final months of recurring revenue as of many later days, with late, back-dated and corrected papers planted.
 
-Two companies are told: the example company as it is, and a variant in which 5 % of the contracts become known late, are
-signed late or are found to have been cancelled, two accounts turn out to be one, contracts are amended, and exchange
-rates move. Each is told on every day on which one of its months becomes final, by what was known on that day.
+Two companies are settled: the example company as it is, and a variant in which 5 % of the contracts become known late,
+are signed late or are found to have been cancelled, two accounts turn out to be one, contracts are amended, and
+exchange rates move. Each is settled as of every day on which one of its months becomes final, by what was known then.
 
 1. A final month must show the same rows on every later day (baseline: ARR by the dates of the contracts known on the
    day, which is what a table says that nobody closes).
@@ -52,48 +52,49 @@ from renewals.pipelines.stages.prepare.ledger import open_ledger
 GAINS = ("new", "expansion", "reactivation", "contracted", "paused", "fx", "correction")
 LOSSES = ("contraction", "churn")
 ENOUGH_DAYS = 12
-"""Days on which a month should be told, at least."""
+"""Later days on which a final month should be looked at, at least."""
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- settlement -----------------------------------------------------------------------------------
 
 
 @dataclass
-class Telling:
-    """The months of a company as told on the days on which they became final, and what changed in them later."""
+class Ledgers:
+    """The ledgers of a company as of the days on which its months became final, and what changed in final months."""
 
     days: int = 0
-    times: Counter[date] = field(default_factory=Counter)
-    """Number of days on which each final month was told."""
+    """Number of days as of which the company was settled."""
+    days_seen: Counter[date] = field(default_factory=Counter)
+    """Number of days on which each final month was looked at, the day on which it became final included."""
     changed: list[Any] = field(default_factory=list)
-    """Rows of final months that a later day tells otherwise."""
+    """Day and account of each row of a final month that differs on a later day."""
     final: dict[date, dict[Any, Row]] = field(default_factory=dict)
-    """Rows of each final month by account, as told on the last day."""
+    """Rows of each final month by account, as of the last day."""
     unexplained: int = 0
     """Cents, in all months, open ones included."""
 
 
-def tell(company: Company) -> Telling:
-    """Tell the company on the first day on which each month is final, and on the day of the extract."""
+def settle(company: Company) -> Ledgers:
+    """Settle the company as of the first day on which each month is final, and as of the day of the extract."""
     tables = {name: ibis.memtable(company.tables[name]) for name in ("accounts", "contracts", "rates")}
     month, days = min(c.start for c in company.contracts).replace(day=1), []
     while (final := closing_day(month) + timedelta(days=1)) <= company.until:
         days.append(final)
         month = next_month(month)
     first: dict[date, dict[Any, Row]] = {}
-    told = Telling()
+    ledgers = Ledgers()
     for day in sorted({*days, company.until}):
         months: dict[date, dict[Any, Row]] = defaultdict(dict)
         for row in open_ledger(tables, day, Policy()).account_months.to_pyarrow().to_pylist():
             months[row["month"]][row["account_id"]] = row
-        told.final = {month: rows for month, rows in months.items() if closing_day(month) < day}
-        told.days += 1
-        for month, rows in told.final.items():
-            told.times[month] += 1
+        ledgers.final = {month: rows for month, rows in months.items() if closing_day(month) < day}
+        ledgers.days += 1
+        for month, rows in ledgers.final.items():
+            ledgers.days_seen[month] += 1
             before = first.setdefault(month, rows)
-            told.changed += [(day, a) for a in before.keys() | rows.keys() if before.get(a) != rows.get(a)]
-        told.unexplained += _unexplained(months)
-    return told
+            ledgers.changed += [(day, a) for a in before.keys() | rows.keys() if before.get(a) != rows.get(a)]
+        ledgers.unexplained += _unexplained(months)
+    return ledgers
 
 
 def _unexplained(months: dict[date, dict[Any, Row]]) -> int:
@@ -131,22 +132,22 @@ def money(cents: float) -> str:
     return f"{cents / 100:>16,.2f}"
 
 
-def movements(told: Telling, name: str) -> Iterator[tuple[Any, date, int]]:
-    for month, rows in told.final.items():
+def movements(ledgers: Ledgers, name: str) -> Iterator[tuple[Any, date, int]]:
+    for month, rows in ledgers.final.items():
         for account, row in rows.items():
             size = row["expansion"] - row["contraction"]
             yield account, month, size if name == "size" else row[name]
 
 
-def by_month(told: Telling, name: str) -> dict[date, int]:
-    cents: dict[date, int] = dict.fromkeys(sorted(told.final), 0)
-    for _account, month, amount in movements(told, name):
+def by_month(ledgers: Ledgers, name: str) -> dict[date, int]:
+    cents: dict[date, int] = dict.fromkeys(sorted(ledgers.final), 0)
+    for _account, month, amount in movements(ledgers, name):
         cents[month] += amount
     return cents
 
 
-def print_months(name: str, told: Telling) -> None:
-    cents = by_month(told, name)
+def print_months(name: str, ledgers: Ledgers) -> None:
+    cents = by_month(ledgers, name)
     moved = [month for month, amount in cents.items() if amount]
     largest = max(cents, key=lambda month: abs(cents[month]))
     print(
@@ -155,12 +156,12 @@ def print_months(name: str, told: Telling) -> None:
     )
 
 
-def print_planted(company: Company, told: Telling, rates: RateBook) -> None:
+def print_planted(company: Company, ledgers: Ledgers, rates: RateBook) -> None:
     """Print planted and found by kind of paper, then of the whole company by month."""
     found: dict[Key, int] = {
         (account, month, name): cents
         for name in ("correction", "reactivation", "churn", "size")
-        for account, month, cents in movements(told, name)
+        for account, month, cents in movements(ledgers, name)
         if cents
     }
     groups: dict[tuple[str, str], list[dict[Key, int]]] = defaultdict(list)
@@ -199,15 +200,15 @@ def print_planted(company: Company, told: Telling, rates: RateBook) -> None:
     print(
         f"  correction without the accounts apart: planted{money(planted.total())}, "
         f"found{money(booked_by_month.total())}; "
-        f"months that differ: {sum(planted[month] != booked_by_month[month] for month in told.final)}; "
+        f"months that differ: {sum(planted[month] != booked_by_month[month] for month in ledgers.final)}; "
         f"where nothing was planted: {sum(abs(cents) for _key, cents in elsewhere)} cents{examples(elsewhere)}"
     )
 
 
-def print_fx(company: Company, told: Telling, rates: RateBook) -> None:
+def print_fx(company: Company, ledgers: Ledgers, rates: RateBook) -> None:
     """Print fx as the bench reads it from rows and rates, or from balances and rates, and as the ledger found it."""
     set_aside = apart(company) | (set() if company.merger is None else set(company.merger[:2]))
-    found = {(account, month): cents for account, month, cents in movements(told, "fx")}
+    found = {(account, month): cents for account, month, cents in movements(ledgers, "fx")}
     total: Counter[str] = Counter()
     plain, single = [], []
     off_rows, off_balances = [], []
@@ -215,13 +216,13 @@ def print_fx(company: Company, told: Telling, rates: RateBook) -> None:
         reading = PlainReading(contracts, rates)
         if account not in set_aside and reading.is_plain(company.until):
             plain.append(account)
-            for month in told.final:
+            for month in ledgers.final:
                 cents, booked = reading.fx(month), found.get((account, month), 0)
                 total.update(planned=cents, booked=booked)
                 off_rows += [(account, month, cents, booked)] if cents != booked else []
         if len({c.currency for c in contracts}) == 1 and account not in set_aside:
             single.append(account)
-            for month, rows in told.final.items():
+            for month, rows in ledgers.final.items():
                 if account in rows:
                     row, currency = rows[account], contracts[0].currency
                     stays = row["opening"] + row["correction"] - row["churn"]
@@ -243,18 +244,19 @@ def print_fx(company: Company, told: Telling, rates: RateBook) -> None:
 def compare(name: str, company: Company) -> None:
     rates = RateBook(company.tables["rates"])
     begin, cpu = time.perf_counter(), time.process_time()
-    told = tell(company)
+    ledgers = settle(company)
     used = f"{time.perf_counter() - begin:.0f} s, {time.process_time() - cpu:.0f} CPU s"
-    rows = sum(map(len, told.final.values()))
+    rows = sum(map(len, ledgers.final.values()))
     print(f"{name}: {len(company.contracts)} contracts of {len(contracts_by_account(company))} accounts ({used})")
+    many = sum(count > ENOUGH_DAYS for count in ledgers.days_seen.values())
     print(
-        f"  {len(told.final)} final months ({rows} rows) told on {told.days} days, {told.times.total()} tellings: "
-        f"each on the day on which it became final and on each such day after it, "
-        f"{sum(count > ENOUGH_DAYS for count in told.times.values())} of them on {ENOUGH_DAYS} later days or more\n"
-        f"  differences of final rows between tellings: {len(told.changed)}{examples(told.changed)}"
+        f"  {len(ledgers.final)} final months ({rows} rows), settled as of {ledgers.days} days: each month looked at "
+        f"on the day on which it became final and on each such day after it ({ledgers.days_seen.total()} looks), "
+        f"{many} of them on {ENOUGH_DAYS} later days or more\n"
+        f"  rows of final months that differ on a later day: {len(ledgers.changed)}{examples(ledgers.changed)}"
     )
     changed = balances = 0
-    for month in told.final:
+    for month in ledgers.final:
         first, now = (
             balances_by_dates(company, month, seen, rates)
             for seen in (closing_day(month), company.until - timedelta(days=1))
@@ -262,12 +264,12 @@ def compare(name: str, company: Company) -> None:
         balances += len(first.keys() | now.keys())
         changed += sum(first[account] != now[account] for account in first.keys() | now.keys())
     print(f"  baseline, ARR by dates: {changed} of {balances} balances of final months differ on the last day")
-    print_months("correction", told)
-    print_months("fx", told)
+    print_months("correction", ledgers)
+    print_months("fx", ledgers)
     expect(company, rates)
-    print_planted(company, told, rates)
-    print_fx(company, told, rates)
-    print(f"  unexplained cents: {told.unexplained}")
+    print_planted(company, ledgers, rates)
+    print_fx(company, ledgers, rates)
+    print(f"  unexplained cents: {ledgers.unexplained}")
 
 
 def main() -> None:

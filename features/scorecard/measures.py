@@ -100,14 +100,14 @@ def missing_measures(tables: Iterable[str]) -> list[str]:
     return [m.name for m in MEASURES.values() if not {*m.needs} <= {*tables}]
 
 
-def count(number: ir.Value) -> MeasureValue:
-    """Measure value of a count, without a denominator."""
-    return MeasureValue(as_float(number), as_float(number))
+def count(number: ir.Value, of: ir.Value | None = None) -> MeasureValue:
+    """Measure value of a count; its denominator is the count that it is a part of, if given."""
+    return MeasureValue(as_float(number), as_float(number), None if of is None else as_float(of))
 
 
-def money(cents: ir.Value) -> MeasureValue:
-    """Measure value of an amount in cents, converted to units of the reporting currency."""
-    return MeasureValue(cents_to_units(cents), cents_to_units(cents))
+def money(cents: ir.Value, of: ir.Value | None = None) -> MeasureValue:
+    """Measure value of an amount in cents, in units of the reporting currency; its denominator as for `count`."""
+    return MeasureValue(cents_to_units(cents), cents_to_units(cents), None if of is None else cents_to_units(of))
 
 
 def share(part: ir.Value, total: ir.Value) -> MeasureValue:
@@ -173,7 +173,7 @@ def renewals_due(t: ir.Table) -> MeasureValue:
     zh=("未定续约数", "到期续约中仍在宽限期内、既未续约也未流失的数量"),
 )  # fmt: skip
 def renewals_pending(t: ir.Table) -> MeasureValue:
-    return MeasureValue(as_float(t.pending), as_float(t.pending), as_float(t.due))
+    return count(t.pending, of=t.due)
 
 
 @measure(
@@ -182,9 +182,7 @@ def renewals_pending(t: ir.Table) -> MeasureValue:
     zh=("未定续约金额", "未定续约的年度经常性收入，尚未计入任何比率；分母为到期金额"),
 )  # fmt: skip
 def arr_pending(t: ir.Table) -> MeasureValue:
-    return MeasureValue(
-        cents_to_units(t.pending_amount), cents_to_units(t.pending_amount), cents_to_units(t.due_amount)
-    )
+    return money(t.pending_amount, of=t.due_amount)
 
 
 @measure(
@@ -429,8 +427,7 @@ def multi_year_share(t: ir.Table) -> MeasureValue:
     ),
 )  # fmt: skip
 def cliff(t: ir.Table) -> MeasureValue:
-    due = cents_to_units(t.multi_year_due)
-    return MeasureValue(due, due, cents_to_units(t.multi_year))
+    return money(t.multi_year_due, of=t.multi_year)
 
 
 @measure(

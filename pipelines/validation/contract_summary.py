@@ -1,7 +1,7 @@
-"""Report how the contracts were understood: what follows what by which rule, overlaps, moved ends, repeated contracts.
+"""Report how the contracts were read: which follows which by which rule, overlaps, moved ends, repeated contracts.
 
-The contracts are settled as the stage `ledger` settles them (docs/contracts.md), told on the day after the newest known
-day of the tables. Nothing is changed here; `contract_warnings` warns about what is probably an error.
+The contracts are settled as the stage `ledger` settles them (docs/contracts.md), as of the day after the newest known
+day of the tables. Nothing is changed here; `contract_warnings` warns about probable errors.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ RULES = {
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Contracts of one product that overlap, without a sign whether the new ones take the place of the old ones.
+    """Overlapping contracts of one product; nothing says whether the new ones replace the old ones.
 
-    Amounts in cents: of all if they run side by side, and of the new ones alone.
+    Amounts in cents: `both_amount` of all contracts, if they run side by side, `new_amount` of the new ones alone.
     """
 
     account_id: Any
@@ -71,7 +71,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class EndedTerm:
-    """A paid term that is due once, with the first and last day on which what follows it may start."""
+    """A paid term that is due once, with the first and last day on which its follow-on may start."""
 
     contract_id: Any
     account_id: Any
@@ -86,7 +86,7 @@ class EndedTerm:
 
 @dataclass(frozen=True, slots=True)
 class NewTerm:
-    """A paid term that continues nothing."""
+    """A paid term that follows no other term."""
 
     contract_id: Any
     account_id: Any
@@ -96,7 +96,7 @@ class NewTerm:
 
 @dataclass
 class PaymentDates:
-    """Payment dates of the terms that have started, and of whom payment is asked."""
+    """Payment dates of the terms that have started, and the renewals that are asked for payment."""
 
     terms: int = 0
     paid_terms: int = 0
@@ -110,7 +110,7 @@ class PaymentDates:
 
 @dataclass
 class ContractSummary:
-    """What the settlement of all contracts says, counted. Amounts in cents, days as numbers since 1970-01-01."""
+    """Counts and lists from the settlement of all contracts. Amounts in cents, days as numbers since 1970-01-01."""
 
     as_of: date
     contracts: int = 0
@@ -124,7 +124,7 @@ class ContractSummary:
     """Contracts that repeat another one with all of account, product, dates and amount."""
     equal_twins_amount: int = 0
     currency_changes: list[Any] = field(default_factory=list)
-    """Ids of contracts whose currency changed before their end."""
+    """Ids of contracts with a change of currency before their end."""
     never_ran: list[Any] = field(default_factory=list)
     """Ids of contracts that were cancelled on or before their start."""
     ended: list[EndedTerm] = field(default_factory=list)
@@ -180,7 +180,7 @@ def newest_known_day(tables: Mapping[str, ir.Table], extracted_at: datetime | No
 
 
 def summarize_contracts(tables: Mapping[str, ir.Table], as_of: date, policy: Policy) -> ContractSummary:
-    """Settle the contracts of the clean tables and count what became of them."""
+    """Settle the contracts of the clean tables and summarize the result."""
     rates = known_rows("rates", tables["rates"], as_of) if "rates" in tables else None
     ledger = RenewalLedger(tables["contracts"], as_of, policy, rates, tables["accounts"])
     summary = ContractSummary(as_of)
@@ -195,7 +195,7 @@ def summarize_contracts(tables: Mapping[str, ir.Table], as_of: date, policy: Pol
 
 
 def _add_family(summary: ContractSummary, settlement: Settlement) -> None:
-    """Add what is told of one family of accounts."""
+    """Add the settlement of one family of accounts to the summary."""
     live = [term for term in settlement.terms if term.is_live]
     summary.contracts += len(settlement.terms)
     summary.joined.update((pair.rule, pair.kind) for pair in settlement.pairs if pair.voided is None)
@@ -260,7 +260,7 @@ def _count_moved_ends(summary: ContractSummary, terms: Sequence[Term]) -> None:
 
 
 def _find_twins(summary: ContractSummary, settlement: Settlement, live: Sequence[Term]) -> None:
-    """Find paid contracts with another id, and the account, product and dates of another one."""
+    """Find paid contracts with different ids but the same account, product and dates."""
     groups: dict[Hashable, dict[Any, Term]] = defaultdict(dict)
     for term in live:
         if not term.is_free:
@@ -322,7 +322,7 @@ def _add_running(summary: ContractSummary, settlement: Settlement, term: Term) -
 
 
 def _count_payments(payments: PaymentDates, settlement: Settlement) -> None:
-    """Count payment dates, and the renewals of which payment is asked (R1)."""
+    """Count payment dates, and the renewals that are asked for payment (R1)."""
     rules = settlement.rules
     renewals = [pair.new for pair in settlement.pairs if pair.voided is None and pair.kind == "renewal"]
     in_place = {id(pair.new) for pair in settlement.pairs if pair.rule == "in_place"}
@@ -343,7 +343,7 @@ def _count_payments(payments: PaymentDates, settlement: Settlement) -> None:
 
 
 def _is_payment_asked(settlement: Settlement, term: Term, day: int) -> bool:
-    """True if payment is asked of a renewal, as decided on `day`."""
+    """True if a renewal is asked for payment, as decided on `day`."""
     payment = settlement.rules.policy.renewal.payment
     if payment != "auto":
         return payment == "required"
@@ -357,7 +357,7 @@ def _started_lines(settlement: Settlement) -> Iterator[Line]:
 
 
 def _count_unsold_use(summary: ContractSummary, tables: Mapping[str, ir.Table]) -> None:
-    """Count the usage events of accounts that have no contract, nor were merged into one that has."""
+    """Count the usage events of accounts without a contract that were not merged into an account with one."""
     counts = tables["usage_events"].group_by("account_id").agg(events=_.count()).to_pyarrow().to_pylist()
     sold = set(tables["contracts"].select("account_id").distinct().to_pyarrow()["account_id"].to_pylist())
     merged = tables["accounts"].filter(_.merged_into_account_id.notnull())
@@ -371,7 +371,7 @@ def _count_unsold_use(summary: ContractSummary, tables: Mapping[str, ir.Table]) 
 
 
 def chain_of(account_id: Any, above: Mapping[Any, Any]) -> list[Any]:
-    """An account, that above it, that above this one and so on; a ring ends where it closes."""
+    """The account, the account above it, and so on to the top; stops before an account that is already in the chain."""
     chain = [account_id]
     while (found := above.get(chain[-1])) is not None and found not in chain:
         chain.append(found)

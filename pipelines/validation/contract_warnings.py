@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from datetime import date
 from statistics import median_low
 from typing import Any
 
@@ -164,16 +163,14 @@ def _renamed_product(
 
 def _find_late_signatures(contracts: ir.Table) -> Iterator[Anomaly]:
     """Find contracts signed after they had ended."""
-    signed = contracts.filter(_.signed_at.notnull(), _.end_date.notnull())
-    rows = signed.filter(_.signed_at.date() > _.end_date.date())
-    late = _rows(rows, "contract_id", "end_date", "signed_at")
+    late = _rows(contracts.filter(_.signed_at.date() > _.end_date.date()), "contract_id", "end_date", "signed_at")
     total = count_rows(contracts) if late else 0
     if len(late) < MIN_DATED_ROWS or len(late) < MIN_SIGNED_AFTER_END_SHARE * total:
         return
     first = late[0]
     yield Anomaly(
         f"contracts: {_share(len(late), total, 'row')} have a signed_at after the end of the term"
-        f"{_one_day_text([row['signed_at'].date() for row in late])}, for example {shown(first['contract_id'])}: ended "
+        f"{_one_day_text(late, 'signed_at')}, for example {shown(first['contract_id'])}: ended "
         f"on {first['end_date']:%Y-%m-%d}, signed on {first['signed_at']:%Y-%m-%d}. A contract is known from its "
         "signature, so these were in no renewal while they ran. Give the original dates of signature, or leave the "
         "column out",
@@ -194,7 +191,7 @@ def _find_late_accounts(accounts: ir.Table, contracts: ir.Table) -> Iterator[Ano
     example = late[0]
     yield Anomaly(
         f"accounts: {_share(len(late), total, 'customer')} have a created_at more than {CREATED_LATE_DAYS} days after "
-        f"their first contract started{_one_day_text([row['created_at'].date() for row in late])}, for example "
+        f"their first contract started{_one_day_text(late, 'created_at')}, for example "
         f"{shown(example['account_id'])}: first contract on {example['first_start']:%Y-%m-%d}, created on "
         f"{example['created_at']:%Y-%m-%d}. Without recorded_at, what the row says of an account counts as unknown "
         "before that day. Give the original dates of creation, or leave the column out",
@@ -202,10 +199,10 @@ def _find_late_accounts(accounts: ir.Table, contracts: ir.Table) -> Iterator[Ano
     )
 
 
-def _one_day_text(days: list[date]) -> str:
-    """Name the day on which most of the days are, if at least half of them are."""
-    day, count = max(sorted(Counter(days).items()), key=lambda item: item[1])
-    if count < MIN_ONE_DAY_SHARE * len(days):
+def _one_day_text(rows: list[dict[str, Any]], column: str) -> str:
+    """Name the day on which most of the times in a column are, if at least half of them are."""
+    day, count = max(sorted(Counter(row[column].date() for row in rows).items()), key=lambda item: item[1])
+    if count < MIN_ONE_DAY_SHARE * len(rows):
         return ""
     return f" ({count:,} of them on {day}, as after a migration)"
 

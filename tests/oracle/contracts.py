@@ -1108,6 +1108,14 @@ def told(contracts, rules, told_on, merged=(), rates=()):
     return story, pairs, ledger, months
 
 
+def check_story(found, pairs, ledger, months):
+    """Check the lines of `told`; return the story."""
+    story, *lines = found
+    for got, want in zip(lines, (pairs, ledger, months), strict=True):
+        same(got, want)
+    return story
+
+
 def same(got, want):
     want = [line.strip() for line in want.strip().splitlines()]
     assert got == want, "\n".join(["not as worked:", *(f"- {x}" for x in want if x not in got), *got])
@@ -1139,20 +1147,16 @@ def self_check():
     merged = [{"account_id": "g", "merged_into_account_id": "h", "merged_at": datetime(2024, 3, 10)}]
     rates = [{"currency": "EUR", "date": date(2023, 1, 1), "rate": 1.1}]
     rates.append({"currency": "EUR", "date": date(2024, 2, 15), "rate": 1.2})
-    story, pairs, ledger, months = told(contracts, Rules(), date(2025, 1, 1), merged, rates)
-    same(
-        pairs,
-        """a1 a2 adjacent renewal
+    story = check_story(
+        told(contracts, Rules(), date(2025, 1, 1), merged, rates),
+        pairs="""a1 a2 adjacent renewal
         d1 d2 ramp ramp
         e1 e2 replaces renewal
         f1 f2 replaces amendment
         g1 h2 adjacent renewal
         i1 i2 adjacent renewal
         k1 k1 in_place renewal""",
-    )
-    same(
-        ledger,
-        """a1 a 2024-01-01 renewed 2024-01-01 1200000 False
+        ledger="""a1 a 2024-01-01 renewed 2024-01-01 1200000 False
         c1 c 2024-01-15 churned 2024-01-01 600000 False
         e1 e 2024-02-01 renewed 2024-02-01 100000 False
         b1 b 2024-02-10 churned 2024-02-01 500000 False
@@ -1161,11 +1165,7 @@ def self_check():
         g1 h 2024-05-01 renewed 2024-05-01 300000 False
         i1 i 2024-05-01 renewed 2024-05-01 400000 False
         d2 d 2024-12-01 pending None 200000 False""",
-    )
-    assert story.ledger[-1]["start_date"] == date(2023, 3, 1)
-    same(
-        months,
-        """a 1 gained=100000
+        months="""a 1 gained=100000
         b 2 lost=500000 customer_lost
         c 1 lost=600000 customer_lost
         c 6 gained=700000
@@ -1181,6 +1181,7 @@ def self_check():
         k 3 gained=10000
         l 2 fx=10000""",
     )
+    assert story.ledger[-1]["start_date"] == date(2023, 3, 1)
     assert story.expansions == [{"account_id": "f", "kind": "upsell", "day": date(2024, 4, 1)}], story.expansions
     check_page()
     check_payment()
@@ -1230,10 +1231,9 @@ def check_page():
     ]
     merger = {"account_id": "i", "merged_into_account_id": "j", "merged_at": datetime(2024, 3, 10)}
     merged = [merger | {"recorded_at": datetime(2024, 6, 15)}]
-    _, pairs, ledger, months = told(contracts, Rules(), date(2024, 12, 1), merged)
-    same(
-        pairs,
-        """a1 a3 adjacent renewal
+    check_story(
+        told(contracts, Rules(), date(2024, 12, 1), merged),
+        pairs="""a1 a3 adjacent renewal
         a2 a3 adjacent renewal
         b1 b2 adjacent renewal
         b1 b3 adjacent renewal
@@ -1247,10 +1247,7 @@ def check_page():
         m2 m3 overlap renewal
         n1 n2 grace amendment
         o1 o2 grace renewal""",
-    )
-    same(
-        ledger,
-        """a2 a 2023-12-30 renewed 2023-12-01 50000 False
+        ledger="""a2 a 2023-12-30 renewed 2023-12-01 50000 False
         a1 a 2024-01-01 renewed 2024-01-01 100000 False
         h1 h 2024-01-01 renewed 2024-01-01 120000 False
         c1 c 2024-01-10 renewed 2024-01-01 100000 False
@@ -1269,10 +1266,7 @@ def check_page():
         l1 l 2024-03-01 churned 2024-03-01 90000 False
         o1 o 2024-03-01 renewed 2024-03-01 100000 False
         n2 n 2024-09-01 churned 2024-09-01 40000 False""",
-    )
-    same(
-        months,
-        """a 1 gained=30000
+        months="""a 1 gained=30000
         b 2 gained=40000
         c 2 gained=10000
         d 1 gained=10000
@@ -1305,17 +1299,13 @@ def check_payment():
         row("c1", "2023-02-10", "2024-02-10", 600),  # paid too late
         row("c2", "2024-02-10", "2025-02-10", 700, paid_at="2024-06-20"),
     ]
-    _, pairs, ledger, months = told(contracts, Rules(), date(2024, 12, 1))
-    same(pairs, "b1 b2 adjacent renewal")
-    same(
-        ledger,
-        """a1 a 2024-02-10 churned 2024-03-01 60000 False
+    check_story(
+        told(contracts, Rules(), date(2024, 12, 1)),
+        pairs="b1 b2 adjacent renewal",
+        ledger="""a1 a 2024-02-10 churned 2024-03-01 60000 False
         b1 b 2024-02-10 renewed 2024-03-01 60000 False
         c1 c 2024-02-10 churned 2024-03-01 60000 False""",
-    )
-    same(
-        months,
-        """a 2 gained=10000
+        months="""a 2 gained=10000
         a 3 lost=70000 customer_lost
         b 2 gained=10000
         c 2 gained=10000

@@ -289,13 +289,12 @@ def score_accounts(
     is_known = observations["status"].eq(worklist.SCORED).to_numpy()
     observations = row_checks.mark_invalid_rows(observations)
     known, features = observations[is_known], features.select(is_known)
-    probabilities, texts, peers, keyed = _predict_and_explain(
+    probabilities, reason_rows, peers, keyed = _predict_and_explain(
         known, features, catalogue, champions, options, write_block, threads
     )
     observations = _set_status(observations, probabilities, catalogue, options)
     model_names = {target: str(champion) for target, champion in champions.items()}
-    by_feature = texts
-    probabilities, texts = probabilities.reindex(observations.index), texts.reindex(observations.index)
+    probabilities, texts = probabilities.reindex(observations.index), reason_rows.reindex(observations.index)
     scored = probabilities.where(observations["status"].eq(worklist.SCORED))
     prescribed = expected_value.prescribe_playbooks(observations, scored, texts, playbooks, options.expansion_threshold)
     playbook_names = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
@@ -309,7 +308,7 @@ def score_accounts(
         row_faults,
         peers.typical_values,
         playbook_ids,
-        _strength_features(listed, keyed, by_feature),
+        _strength_features(listed, keyed, reason_rows),
     )
 
 

@@ -826,11 +826,8 @@ CASES = [
         south    | south   | 2023-01-01 | 2024-01-01 | 1000
         whole    | parent  | 2024-01-01 | 2025-01-01 | 1800
         """,
-        {
-            "north": {"renewed": 1, "amount_kept": 900, "contraction": 100},
-            "south": {"renewed": 1, "amount_kept": 900, "contraction": 100},
-        },
-        mergers={"north": ("parent", "2023-12-01"), "south": ("parent", "2023-12-01")},
+        {name: {"renewed": 1, "amount_kept": 900, "contraction": 100} for name in ("north", "south")},
+        mergers=dict.fromkeys(("north", "south"), ("parent", "2023-12-01")),
     ),
     # -- pending --------------------------------------------------------------------------------------------------
     Case(
