@@ -182,18 +182,18 @@ class Settlement(KnownTerms):
     def _move_end(self, line: Line, term: Term, version: Version) -> None:
         """Move the end of a term: by less than half its length an extension, by more a renewal in place.
 
-        Once another contract follows, a later end changes nothing.
+        Once another contract follows, a later end changes nothing, unless that one lapses.
         """
         moved = version.end - term.end
         if moved > 0 and term.new_pairs:
             return
-        if moved > 0 and (term.final is not None or term.ends + self.rules.after_days < self.day):
+        if moved > 0 and (term.final is not None or term.ends + self.rules.after_days < version.known):
             again = self._add_term(line, version, term.end, version.end, None)
             again.begin = max(self.day, again.start)
         elif term.final is not None:
             return
         elif moved > 0 and 2 * moved >= term.length and term.start < self.day and version.arr > 0:
-            term.renewed_in_place = min(self.day, term.ends)
+            term.renewed_in_place = min(version.known, term.ends)
             again = self._add_term(line, version, term.renewed_in_place, version.end, None)
             self.add_pair(term, again, "in_place", "renewal")
         else:
@@ -242,6 +242,7 @@ class Settlement(KnownTerms):
             if term.lapsed is not None and self.is_paid(term) and self._terms_of_line[id(term.line)][-1] is term:
                 again = self._add_term(term.line, term.version, term.start, term.end, term.stop)
                 again.begin = max(self.day, term.start)
+                again.is_void |= again.begin >= again.ends
                 self.revision += 1
             if not term.old_pairs or term.is_waived or self.day < self.payment_deadline(term):
                 continue
@@ -249,11 +250,19 @@ class Settlement(KnownTerms):
                 term.lapsed, term.lapsed_from = self.day, [pair.old for pair in term.old_pairs]
                 for pair in [*term.old_pairs, *term.new_pairs]:
                     self.drop_pair(pair)
+                self._move_ends_after_lapse(term)
                 has_lapsed = True
             else:
                 term.is_waived = True
         if has_lapsed:
             self._follow_ons.join_terms()
+
+    def _move_ends_after_lapse(self, lapsed: Term) -> None:
+        """Take over the later ends that changed nothing while a lapsed renewal followed."""
+        for old in lapsed.lapsed_from:
+            is_newest = self._terms_of_line[id(old.line)][-1] is old
+            if is_newest and old.final is None and old.version.end > old.end:
+                self._move_end(old.line, old, old.version)
 
     def _mature_terms(self) -> None:
         """Make the outcome of each term final whose grace has passed and whose renewal is paid or lapsed."""

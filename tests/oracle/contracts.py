@@ -588,7 +588,9 @@ class Family:
             if self.may_join(name, old, new):
                 pair = self.make_pair(name, old, new)
                 self.pairs.append(pair)
-                if pair.kind == "renewal" and not pair.replaced:  # with what has the same dates: one contract
+                near_end = new.start >= old.stop - self.before(old, old.end, self.rules.before_days)
+                whole = pair.kind == "renewal" or (pair.kind == "amendment" and near_end)
+                if whole and not pair.replaced:  # with what has the same dates: one contract
                     for twin in self.olds(free):
                         ids = [(x.subscription, x.order) for x in (twin.contract.newest, old.contract.newest)]
                         alike = twin.contract.product == old.contract.product and ids[0] == ids[1]

@@ -308,7 +308,7 @@ MUTATIONS = (
         "R10 in place",
         "a renewal in place is due at the old end",
         "settlement",
-        "            term.renewed_in_place = min(self.day, term.ends)",
+        "            term.renewed_in_place = min(version.known, term.ends)",
         "            term.renewed_in_place = term.ends",
         (
             "The end of the one row is moved by a year, a month before it.",
@@ -484,8 +484,8 @@ MUTATIONS = (
         "R1 paid late",
         "a lapsed renewal that is paid counts from its start",
         "settlement",
-        "                again.begin = max(self.day, term.start)\n                self.revision",
-        "                again.begin = term.start\n                self.revision",
+        "                again.begin = max(self.day, term.start)\n                again.is_void",
+        "                again.begin = term.start\n                again.is_void",
         (
             "The next term is paid on the ninety-first day after its start.",
             "The next term is paid on day 40, and payment is asked within 30 days.",

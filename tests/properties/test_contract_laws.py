@@ -103,9 +103,9 @@ def test_laws_hold_where_they_were_broken(seed) -> None:
         assert_laws_hold(draw_company(seed), policy)
 
 
-@pytest.mark.parametrize("seed", [1448, 1989])
-def test_equal_contracts_of_one_day_continue_the_same_end(seed) -> None:
-    """Of two equal contracts, only the first continued a second contract that ended on that day (rule 4)."""
+@pytest.mark.parametrize("seed", [1448, 1989, 628, 2841])
+def test_equal_contracts_are_treated_alike(seed) -> None:
+    """Of two equal contracts only one continued an end of that day (rule 4), or only one was amended (rule 1)."""
     assert_laws_hold(draw_company(seed), Policy())
 
 

@@ -22,13 +22,13 @@ RULES = Rules()
 IN_PART = 20
 """Companies of one test."""
 
-LEFT_OUT = {
-    342: "of two contracts with the same dates, one was cancelled a month before the end",
-    1713: "an amendment of one of two contracts with the same dates: the ledger lets it amend the other too",
-    1999: "a renewal that lapsed is paid after its own end, and the ledger has it due",
-    2046: "a later end known while a follow-on ran that lapsed: the ledger does not come back to it",
+LEFT_OUT = {342: "of two contracts with the same dates, one was cancelled a month before the end"}
+"""Companies of which the page leaves open what is right."""
+DIFFERED_ONCE = {
+    1999: "a renewal that lapsed was paid after its own end, and was due",
+    2046: "a later end, known while a follow-on ran that lapsed, stayed ignored",
 }
-"""Companies of which the page leaves open what is right, or of which the ledger does not follow it yet."""
+"""Companies on which the ledger did not follow the page, with its fault."""
 
 Answer = dict[tuple[Any, ...], tuple[Any, ...]]
 
@@ -115,6 +115,11 @@ def assert_same_answers(seeds: Iterable[int]) -> None:
 @pytest.mark.parametrize("first", range(0, 120, IN_PART))
 def test_the_ledger_says_what_the_oracle_says(first: int) -> None:
     assert_same_answers(range(first, first + IN_PART))
+
+
+@pytest.mark.parametrize("seed", DIFFERED_ONCE, ids=DIFFERED_ONCE.get)
+def test_the_ledger_says_what_the_oracle_says_where_it_did_not(seed: int) -> None:
+    assert_same_answers([seed])
 
 
 @pytest.mark.slow
