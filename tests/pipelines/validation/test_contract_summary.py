@@ -118,13 +118,13 @@ def yearly(accounts: int, *years: int, others: str = "") -> list[str]:
 # --- the day, and the tables together ----------------------------------------------------------------
 
 
-def test_the_story_is_told_on_the_day_after_the_newest_known_day() -> None:
+def test_contracts_are_summarized_as_of_the_day_after_the_newest_known_day() -> None:
     raw = tables("c1 acme 2024-01-01 2025-01-01 1", events={"acme": 1})
     assert newest_known_day(raw, None) == date(2024, 1, 1)
     assert newest_known_day(raw, datetime(2023, 6, 1)) == date(2023, 6, 2)
 
 
-def test_a_contract_without_signature_does_not_move_the_day_of_the_story() -> None:
+def test_a_contract_without_signature_does_not_move_that_day() -> None:
     raw = tables("c1 acme 2030-01-01 2031-01-01 1 signed_at=", events={"acme": 1})
     assert newest_known_day(raw, None) == date(2023, 2, 2)
 
