@@ -114,6 +114,29 @@ def check(
 
 
 @app.command()
+def history(
+    out: Annotated[
+        Path, typer.Option(help="Folder of the tables to write; it also keeps what is needed to read only new copies.")
+    ] = DATA_FOLDER / "history",
+    data: Data = DATA_FOLDER,
+    params: Params = None,
+    overrides: Overrides = None,
+) -> None:
+    """Rebuild versions of accounts, contracts and people from dated extracts.
+
+    Reads the copies named in `history` of the parameter file (docs/history.md) that are new since the last run, and
+    writes tables that `renewals check --tables OUT` reads.
+    """
+
+    def run(job: Job) -> dict[str, Any]:
+        from renewals.pipelines.commands.history import history
+
+        return history(job)
+
+    run_job("history", run, str(out), data, params, overrides)
+
+
+@app.command()
 def learn(
     until: Until,
     trial_run: Annotated[

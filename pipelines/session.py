@@ -14,7 +14,7 @@ from renewals.pipelines.runtime.paths import tables_address
 from renewals.pipelines.runtime.settings import read_settings
 
 PARAMS_FILE = Path("params.yaml")
-LOCK_FREE_COMMANDS = ("example", "explain", "whatif", "publish", "collect", "promote", "rollback")
+LOCK_FREE_COMMANDS = ("example", "history", "explain", "whatif", "publish", "collect", "promote", "rollback")
 """Commands that do not hold the lock of the data folder: they write nothing there, or have a lock of their own."""
 
 

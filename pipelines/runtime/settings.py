@@ -26,6 +26,7 @@ from renewals.models.settings import (
     TuneSettings,
 )
 from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
+from renewals.pipelines.runtime.history_settings import History
 from renewals.pipelines.runtime.renamed_settings import RENAMED_SETTINGS, find_old_names
 from renewals.pipelines.runtime.source_settings import Freshness, Quarantine, Source
 from renewals.reports.settings import ListOptions
@@ -78,6 +79,7 @@ class Settings(Policy):
     source: Source = Source()
     quarantine: Quarantine = Quarantine()
     freshness: Freshness = Freshness()
+    history: History = History()
     engine: Engine = Engine()
     warehouse: str | None = None
     """Spark address for computing the roll-up, the windows and the families; empty: DuckDB on this machine."""

@@ -1,0 +1,1 @@
+"""Versions of accounts, contracts and people, rebuilt from dated extracts."""
