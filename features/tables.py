@@ -411,7 +411,11 @@ class contracts:
         calendar_day=True,
     )
     arr = ColumnSpec(
-        MONEY, "Annual recurring revenue, in `currency`.", required=True, constraints=(NOT_NEGATIVE, MONEY_RANGE)
+        MONEY,
+        "Annual recurring revenue, in `currency`; null: unknown, as before the first copy of dated extracts.",
+        required=True,
+        may_be_null=True,
+        constraints=(NOT_NEGATIVE, MONEY_RANGE),
     )
     currency = ColumnSpec(TEXT, "Currency of `arr`; null is the reporting currency.")
     seats = ColumnSpec(INTEGER, "Number of seats bought.", constraints=(NOT_NEGATIVE,))

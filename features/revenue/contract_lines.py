@@ -6,6 +6,7 @@ before it ended, or later, is the next term; any other row with the same id is a
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Version:
     start: int
     end: int
     arr: float
+    """Amount a year; NaN: unknown."""
     currency: str | None
     seats: int | None
     signed: int | None
@@ -83,6 +85,16 @@ class Version:
         """First day on which a version that changes an earlier one holds."""
         return self.known if self.valid_from is None else self.valid_from
 
+    @property
+    def has_amount(self) -> bool:
+        """True if its amount is known."""
+        return not math.isnan(self.arr)
+
+    @property
+    def sortable_amount(self) -> float:
+        """Its amount, or -1 if it is unknown."""
+        return self.arr if self.has_amount else -1.0
+
 
 @dataclass(slots=True)
 class Line:
@@ -97,7 +109,14 @@ class Line:
     def key(self) -> tuple[Any, ...]:
         """Content by which lines are ordered, so that neither the order of the rows nor their ids decide."""
         first = self.versions[0]
-        content = (first.end, first.arr, first.seats or 0, first.plan or "", first.currency or "", first.known)
+        content = (
+            first.end,
+            first.sortable_amount,
+            first.seats or 0,
+            first.plan or "",
+            first.currency or "",
+            first.known,
+        )
         dates = (first.signed or 0, first.replaces is not None, first.kind)
         return (self.start, *content, first.product, *dates, str(self.contract_id))
 
@@ -172,7 +191,7 @@ def _version(row: Mapping[str, Any], policy: Policy) -> Version:
         plan=row["plan"],
         start=start,
         end=OPEN_END if days["end_date"] is None or days["end_date"] >= LAST_END else days["end_date"],
-        arr=float(row["arr"]),
+        arr=math.nan if row["arr"] is None else float(row["arr"]),
         currency=row["currency"],
         seats=row["seats"],
         signed=days["signed_at"],
@@ -209,7 +228,8 @@ def _day(instant: datetime | date | None) -> int | None:
 def _version_order(version: Version) -> tuple[Any, ...]:
     """Order in which versions became known; the content decides among those of one day."""
     valid_from = version.start if version.valid_from is None else version.valid_from
-    return (version.known, valid_from, version.start, version.end, version.arr, version.seats or 0, version.product)
+    amount = version.sortable_amount
+    return (version.known, valid_from, version.start, version.end, amount, version.seats or 0, version.product)
 
 
 def _add_version(lines: list[Line], version: Version) -> None:

@@ -99,13 +99,24 @@ def _amount_due(settlement: Settlement, term: Term, due: int) -> int | None:
 
 
 def _changes(settlement: Settlement, term: Term, due: int) -> dict[str, int | None]:
-    """Amounts kept and changed of a renewed term: its share of those of all terms that were renewed together."""
+    """Amounts kept and changed of a renewed term: its share of those of all terms that were renewed together.
+
+    None where the amount of one of them is not known.
+    """
     known, rates = settlement.day, settlement.rules.rates
     old_terms, new_terms = _renewed_together(term)
 
-    def old_holding(old: Term) -> Holding:
+    def last_day(old: Term) -> int:
         ends = settlement.due(old)
-        return old.holding((due if ends is None else min(due, ends)) - 1, known, rates, due)
+        return (due if ends is None else min(due, ends)) - 1
+
+    def old_holding(old: Term) -> Holding:
+        return old.holding(last_day(old), known, rates, due)
+
+    if not all(old.has_amount(last_day(old), known) for old in old_terms) or not all(
+        new.has_amount(new.start, known) for new in new_terms
+    ):
+        return dict.fromkeys(("amount_kept", "upsell", "price_change", "contraction"))
 
     holdings = {old.number: old_holding(old) for old in old_terms}
     old_terms.sort(key=lambda old: (-holdings[old.number].amount, old.number))
@@ -175,9 +186,14 @@ def _nearest_due(settlement: Settlement, purchase: Purchase) -> Term | None:
 
 
 def _outcome(renewed: int, amount: int | None, changes: dict[str, int | None]) -> str:
-    """One of `OUTCOMES`, from the amounts gained and lost; a price rise alone leaves a renewal flat."""
+    """One of `OUTCOMES`, from the amounts gained and lost; a price rise alone leaves a renewal flat.
+
+    So does an amount that is not known.
+    """
     if not renewed:
         return "churned"
+    if changes["amount_kept"] is None:
+        return "renewed_flat"
     values = {name: value or 0 for name, value in changes.items()}
     balance = values["upsell"] + values["cross_sell"] - ((amount or 0) - values["amount_kept"])
     if balance >= ROUNDING_CENTS:

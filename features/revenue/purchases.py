@@ -33,6 +33,8 @@ class PurchaseJudge:
         is_running = term.noted is not None and term.is_live and term.ends > day
         if not is_new or not is_running or term.renewed_in_place is not None:
             return
+        if not term.has_amount(day, version.known - 1):
+            return  # the amount became known, and nothing was bought
         rates, uplift = self._known.rules.rates, self._known.rules.policy.renewal.routine_uplift
         old, new = term.holding(day, version.known - 1, rates), term.holding(day, day, rates)
         amount = decompose_change(old, new, term_years(term.length), uplift).upsell
@@ -76,6 +78,8 @@ class PurchaseJudge:
         new_terms = unique(pair.new for old in old_terms for pair in old.new_pairs)
         before = [t for t in new_terms if t is not new and t.noted is not None]
         rates, day = self._known.rules.rates, new.start
+        if not all(t.has_amount(min(day, t.ends) - 1, self._known.day) for t in old_terms):
+            return 0
         old = total([t.holding(min(day, t.ends) - 1, self._known.day, rates, day) for t in old_terms])
         years = term_years(max(t.length for t in old_terms))
         uplift = self._known.rules.policy.renewal.routine_uplift

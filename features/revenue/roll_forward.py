@@ -284,6 +284,9 @@ class RollForward:
                 money["correction"] -= held.holding.amount
         years = term_years(max(held.term.length for held in old))
         bought = total([held.holding for held in new if not held.is_paused])
+        if not all(held.term.has_amount(before, self._settlement.day) for held in old):
+            money["correction"] += bought.amount - base.amount  # the amount became known, and nothing was bought
+            return
         if account_id not in paying and not base.amount and self._had_before(account_id, before):
             money["reactivation"] += bought.amount  # what had become free is paid again
             return

@@ -192,7 +192,7 @@ class Settlement(KnownTerms):
             again.begin = max(self.day, again.start)
         elif term.final is not None:
             return
-        elif moved > 0 and 2 * moved >= term.length and term.start < self.day and version.arr > 0:
+        elif moved > 0 and 2 * moved >= term.length and term.start < self.day and version.arr != 0:
             term.renewed_in_place = min(version.known, term.ends)
             again = self._add_term(line, version, term.renewed_in_place, version.end, None)
             self.add_pair(term, again, "in_place", "renewal")

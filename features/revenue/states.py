@@ -22,7 +22,8 @@ class TermState(NamedTuple):
     end_date: int
     renewal_date: int
     """End of the last step of its ramp, else its own end."""
-    arr: float
+    arr: float | None
+    """Amount a year; None: unknown."""
     currency: str | None
     seats: int | None
     auto_renew: bool | None
@@ -87,7 +88,7 @@ class StateLog:
             start_date=term.start,
             end_date=term.end,
             renewal_date=last.end,
-            arr=0.0 if settlement.is_paused(term, day) else in_force.arr,
+            arr=0.0 if settlement.is_paused(term, day) else in_force.arr if in_force.has_amount else None,
             currency=in_force.currency,
             seats=in_force.seats,
             auto_renew=version.auto_renew,

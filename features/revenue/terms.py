@@ -66,8 +66,15 @@ class Term:
         """True if it counts: neither void nor lapsed."""
         return not self.is_void and self.lapsed is None
 
+    def has_amount(self, day: int, known: int) -> bool:
+        """True if its amount on `day` is known on day `known`."""
+        return self.line.version_in_force(day, known).has_amount
+
     def holding(self, day: int, known: int, rates: Rates, rate_day: int | None = None) -> Holding:
-        """Amount, seats and plan on `day`, as known on day `known`, at the rate of `rate_day` (default: `day`)."""
+        """Amount, seats and plan on `day`, as known on day `known`, at the rate of `rate_day` (default: `day`).
+
+        An amount that is not known counts as zero: ask `has_amount` before it is compared with another one.
+        """
         version = self.line.version_in_force(day, known)
         amount = rates.cents(version.arr, version.currency, day if rate_day is None else rate_day)
         return Holding(amount or 0, version.seats or None, version.plan)

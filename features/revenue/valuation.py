@@ -71,9 +71,12 @@ class Rates:
         return self._rates[currency][max(bisect_right(days, day) - 1, 0)]
 
     def cents(self, arr: float, currency: str | None, day: int) -> int | None:
-        """Amount in cents at the rate of `day`, at most `MAX_CENTS`; None for a currency without any rate."""
+        """Amount in cents at the rate of `day`, at most `MAX_CENTS`.
+
+        None for an amount that is not known (NaN), and for a currency without any rate.
+        """
         rate = self.rate(currency, day)
-        return None if rate is None else round_half_up(min(arr * rate * 100, MAX_CENTS))
+        return None if rate is None or math.isnan(arr) else round_half_up(min(arr * rate * 100, MAX_CENTS))
 
 
 def read_rates(rates: ir.Table | None, reporting_currency: str) -> Rates:

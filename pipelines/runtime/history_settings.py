@@ -84,6 +84,9 @@ class HistorySource(ConfigSection):
             raise ValueError("unknown_start is the start of yearly terms by presence: set presence: year, or remove it")
         if self.vanished == "deleted" and self.table == "people":
             raise ValueError("people have no deleted_at: use vanished: ended")
+        given = [*self.columns, *self.constants, *self.value_maps]
+        if twice := [name for name in given if given.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is in two of columns, constants and value_maps: keep one of them")
         if load := [name for name in self.columns.values() if name.lower() in LOAD_TIMES]:
             raise ValueError(f"columns: {load[0]} is the time of a load, which is not when a row became known")
         return self

@@ -61,6 +61,7 @@ def find_contract_anomalies(
     yield from _find_ignored_cancellations(tables["contracts"])
     yield from _find_contracts_that_never_ran(summary)
     yield from _find_rolling_contracts(summary)
+    yield from _find_unknown_amounts(tables["contracts"])
 
 
 # --- mergers and renamed products ------------------------------------------------------------------
@@ -292,6 +293,21 @@ def _find_rolling_contracts(summary: ContractSummary) -> Iterator[Anomaly]:
         f"{format_count(summary.rolling_accounts, 'account')} without any other contract cannot be on the list. They "
         "count in churn and ARR. If they have a longer term, give its end_date",
         Notice("rolling_contracts", {"share": count / summary.running}),
+    )
+
+
+def _find_unknown_amounts(contracts: ir.Table) -> Iterator[Anomaly]:
+    """Find terms of which no version has an amount; earlier versions of dated extracts have none, which is right."""
+    terms = contracts.group_by("contract_id", "start_date").agg(amounts=_.arr.count())
+    unknown = _rows(terms.filter(_.amounts == 0), "contract_id", "start_date")
+    if not unknown:
+        return
+    yield Anomaly(
+        f"contracts: {_share(len(unknown), count_rows(terms), 'term')} have no arr, for example "
+        f"{shown(unknown[0]['contract_id'])}, which starts on {unknown[0]['start_date']:%Y-%m-%d}. Their amount is "
+        "unknown: it is in no sum of money, and they count only as renewed or not. Give the amount; where nothing is "
+        "paid, write 0",
+        Notice("unknown_amounts", {"contracts": len(unknown)}),
     )
 
 
