@@ -67,6 +67,8 @@ class PresenceTerms:
         stretch = _days(rows[STRETCH])
         reached = last_boundary(self._period, stretch, _day(day))
         is_due = (reached > rows[TERM].to_numpy()) & ~rows[OPEN].to_numpy(bool)
+        if not is_due.any():
+            return pd.DataFrame()
         versions = [self._between(rows, last, reached - 1, is_due, day)]
         rows[TERM] = np.where(is_due, reached, rows[TERM])
         rows[EFFECTIVE] = rows[EFFECTIVE].mask(is_due, pd.Series(boundary(self._period, stretch, reached), rows.index))
@@ -106,6 +108,8 @@ class PresenceTerms:
     ) -> pd.DataFrame:
         """Terms after the newest one of each due row, up to number `last`, with the values of `values`."""
         count = np.where(is_due, np.maximum(last - rows[TERM].to_numpy(), 0), 0)
+        if not count.any():
+            return pd.DataFrame()
         places = np.repeat(np.arange(len(rows)), count)
         steps = np.arange(len(places)) - np.repeat(np.cumsum(count) - count, count) + 1
         repeated = rows.iloc[places].reset_index(drop=True)

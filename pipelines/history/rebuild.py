@@ -156,7 +156,7 @@ class TableRebuild:
         now = last.copy()
         for name in sorted(copy.delivered):
             now[name] = received[name]
-        versions = [self._part(last, reused & present, lambda part: self._maker.vanished(part, day))]
+        versions = [self._maker.vanished(last[reused & present].copy(), day)] if (reused & present).any() else []
         goes_on = present & ~reused
         before = now[TERM].to_numpy(copy=True) if TERM in now else None
         versions.append(self._apply(now, goes_on, lambda part: self._maker.carried_on(part, day, last.loc[part.index])))
@@ -232,14 +232,10 @@ class TableRebuild:
         rows[PRESENT] = True
         return rows[[*self.held.rows.columns]]
 
-    def _part(self, rows: pd.DataFrame, chosen: Flags, make: Make) -> pd.DataFrame:
-        """Versions that `make` makes of the chosen rows, which are not changed."""
-        return make(rows[chosen].copy())
-
     def _apply(self, rows: pd.DataFrame, chosen: Flags, make: Make) -> pd.DataFrame:
         """Versions that `make` makes of the chosen rows; what it books in them is taken over."""
         if not chosen.any():
-            return make(rows[chosen].copy())
+            return pd.DataFrame()
         part = rows[chosen].copy()
         versions = make(part)
         for name in self._maker.bookkeeping:
@@ -274,8 +270,7 @@ class TableRebuild:
     def _require_columns(self, copy: Copy) -> None:
         table = TABLES[self._settings.table]
         made = {"contract_id", "start_date", "end_date"} if self._settings.presence else set()
-        later = {name for name, column in self._settings.columns.items() if column in self._settings.columns_from}
-        present = {*copy.rows.columns, *made, *later}
+        present = {*copy.rows.columns, *made, *self._settings.changeable_columns}
         missing = [c.name for c in table.columns.values() if c.required and c.name not in present]
         if missing:
             raise DataContractError(
