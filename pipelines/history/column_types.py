@@ -17,6 +17,7 @@ Flags = NDArray[np.bool_]
 TIME_TYPE: Any = "datetime64[us]"
 OFFSET_PATTERN = r":\d\d(?:\.\d+)?\s*(?:Z|UTC|[+-]\d\d(?::?\d\d)?)$"
 """End of a text that is a time with an offset."""
+DAY_LENGTH = len("2026-01-31")
 TRUE_TEXTS, FALSE_TEXTS = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 TEXT_IDS = {"contracts": ("contract_id", "replaces_contract_id")}
 """Ids that are text in the output, because terms by presence and keys used again get ids of their own."""
@@ -106,8 +107,12 @@ def _to_time(values: pd.Series, column: ColumnSpec, source: Source) -> pd.Series
 
 
 def _parse_times(texts: pd.Series, column: ColumnSpec, zone: str) -> pd.Series:
-    has_offset = texts.str.contains(OFFSET_PATTERN, na=False).to_numpy(bool)
+    has_offset = np.zeros(len(texts), bool)
+    if texts.str.len().max() > DAY_LENGTH:
+        has_offset = texts.str.contains(OFFSET_PATTERN, na=False).to_numpy(bool)
     local = pd.to_datetime(texts.where(~has_offset), format="ISO8601", errors="coerce").astype(TIME_TYPE)
+    if not has_offset.any():
+        return local.dt.normalize() if column.calendar_day else _from_zone(local, zone)
     zoned = texts.where(has_offset).str.replace(r"\s+(?=[+-]\d\d|Z$|UTC$)", "", regex=True)
     zoned = zoned.str.replace("UTC", "Z", regex=False)
     instants = pd.to_datetime(zoned, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None).astype(TIME_TYPE)
@@ -136,6 +141,11 @@ def differs(left: pd.Series, right: pd.Series) -> Flags:
         left, right = left.astype("object"), right.astype("object")
     unequal = (left != right).fillna(False).to_numpy(bool)
     return np.asarray((missing[0] != missing[1]) | (unequal & ~missing[0] & ~missing[1]))
+
+
+def is_among(keys: pd.Series, others: pd.Series | pd.Index) -> Flags:
+    """True for keys that occur among the others; much faster than `isin` for text."""
+    return np.asarray(pd.Index(others.unique()).get_indexer(pd.Index(keys)) >= 0)
 
 
 def to_arrow(rows: pd.DataFrame, table: str) -> pa.Table:

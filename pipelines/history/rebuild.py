@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from renewals.features.tables import TABLES
-from renewals.pipelines.history.column_types import Flags, differs, missing_values
+from renewals.pipelines.history.column_types import Flags, differs, is_among, missing_values
 from renewals.pipelines.history.copy_reader import KEY, Copy
 from renewals.pipelines.history.presence_terms import TERM, PresenceTerms
 from renewals.pipelines.history.row_versions import EVENT, RowVersions
@@ -118,12 +118,12 @@ class TableRebuild:
     ) -> list[pd.DataFrame]:
         """Versions of the rows that vanished, and of those that are held although they are missing."""
         present = rows[PRESENT].to_numpy(bool)
-        seen = rows[KEY].isin(copy.seen_keys).to_numpy(bool)
+        seen = is_among(rows[KEY], copy.seen_keys)
         if gone is None:
             missing = present & ~seen
             delivered = len(copy.seen_keys)
         else:
-            missing = present & ~seen & (rows[ABSENT].to_numpy(bool) | rows[KEY].isin(gone).to_numpy(bool))
+            missing = present & ~seen & (rows[ABSENT].to_numpy(bool) | is_among(rows[KEY], gone))
             delivered = int(present.sum() - missing.sum()) + new
         if self.held.watch.first_day is None:
             return []
@@ -135,7 +135,7 @@ class TableRebuild:
             rows[PRESENT] = present & ~missing
         else:
             versions = []
-        stays = rows[PRESENT].to_numpy(bool) & ~rows[KEY].isin(copy.rows[KEY]).to_numpy(bool)
+        stays = rows[PRESENT].to_numpy(bool) & ~is_among(rows[KEY], copy.rows[KEY])
         return [*versions, self._apply(rows, stays, lambda part: self._maker.carried_on(part, day, part))]
 
     # --- rows that were seen before ------------------------------------------------------------------
@@ -281,7 +281,7 @@ class TableRebuild:
     def _count(self, copy: Copy, parts: list[pd.DataFrame]) -> tuple[pd.DataFrame, RowCounts]:
         versions = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({KEY: [], EVENT: []}, dtype="str")
         of_rows = versions.loc[~versions[EVENT].isin(("ended", "deleted")), KEY]
-        made = int(copy.rows[KEY].isin(of_rows).sum())
+        made = int(is_among(copy.rows[KEY], of_rows).sum())
         set_aside = Counter(row.reason for row in copy.set_aside if row.row) + copy.further_set_aside
         read = copy.read + sum(copy.further_set_aside.values())
         counts = RowCounts(read, made, len(copy.rows) - made, set_aside, len(versions) - made)
