@@ -21,7 +21,7 @@ def test_help_names_every_command():
     shown = renewals("--help").stdout
     for command in (
         *("demo", "check", "learn", "backtest", "tune", "score", "scorecard", "forecast", "effect", "explain"),
-        *("promote", "rollback"),
+        *("promote", "rollback", "history"),
     ):
         assert command in shown
 
@@ -58,6 +58,8 @@ def test_help_imports_nothing_heavy():
             "search_space: folds.origins",
         ),
         (("check", "--tables", "oracle://x"), 78, "oracle"),
+        (("history", "--set", "history.sources={}"), 78, "history.sources is empty"),
+        (("history", "--set", "history.stopped_share=2"), 78, "history.stopped_share"),
         (("forecast", "--as-of", "2026-06-01", "--set", "forecast.confidence=2"), 78, "forecast.confidence"),
         (("score",), 2, "--as-of"),
         (("promote", "renewal"), 2, "--version"),

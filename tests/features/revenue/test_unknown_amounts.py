@@ -91,3 +91,8 @@ def test_a_state_of_an_unknown_amount_has_none():
     amounts = ledger(*KNOWN_LATER, at=date(2024, 12, 1)).term_states.arr.to_pyarrow().to_pylist()
     assert None in amounts
     assert 1200.0 in amounts
+
+
+def test_a_renewal_into_an_unknown_amount_is_no_contraction():
+    found = ledger("old 2024-01-01 2025-01-01 1200 - -", "new 2025-01-01 2026-06-01 - 2025-01-01 -")
+    assert entry(found, "old", "outcome", "amount_due", "amount_kept") == ["renewed_flat", 120000, None]

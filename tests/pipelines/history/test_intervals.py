@@ -120,3 +120,30 @@ def test_a_history_file_that_changed_is_read_again(tmp_path):
     run = history(tmp_path, frame("dbt"), "dbt")
     assert run["crm"]["rebuilt_because"] == "contracts_history.parquet changed since it was read"
     assert shown(run) == VERSIONS
+
+
+def test_what_ended_while_the_source_had_stopped_has_vanished_when_it_runs_again(tmp_path):
+    states = [(*row[:4], row[4] or ("2024-05-01T00:00:00Z" if row[0] not in ("C1", "K1") else None)) for row in STATES]
+    states += [(f"N{n}", "N", 1.0, "2024-05-20T00:00:00Z", None) for n in range(8)]
+    run = history(tmp_path, frame("dbt", states), "dbt")
+    assert [found["what"] for found in run["crm"]["findings"]][-2:] == ["stopped", "resumed"]
+    rows = run.shown("contract_id", "cancelled_at", "history_event")
+    assert [row.split()[0] for row in rows if row.endswith("2024-05-20 ended")] == [
+        "C2",
+        "C3",
+        "K0",
+        "K2",
+        "K3",
+        "K4",
+        "K5",
+        "K6",
+        "K7",
+    ]
+
+
+def test_an_end_in_the_far_future_is_none(tmp_path):
+    rows = frame("dlt")
+    rows["_dlt_valid_to"] = (
+        rows["_dlt_valid_to"].dt.as_unit("us").fillna(pd.Timestamp(9999, 12, 31, tz="UTC").as_unit("us"))
+    )
+    assert shown(history(tmp_path, rows, "dlt")) == VERSIONS

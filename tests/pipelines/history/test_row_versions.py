@@ -133,9 +133,14 @@ def test_a_column_that_is_not_delivered_once_keeps_its_values(tmp_path):
     write_copies(tmp_path, "contracts", {day: f"{rows} {OTHERS}" for day, rows in copies.items()})
     cut = " ".join(row.rsplit(",", 3)[0] for row in f"{A} {OTHERS}".split())
     write_copies(tmp_path, "contracts", {"2024-04-30": cut}, "contract_id,account_id,start_date,end_date,arr")
+    write_copies(tmp_path, "contracts", {"2024-06-30": f"{A.replace('basic', 'pro')} {OTHERS}"})
     run = run_history(tmp_path, {"crm": source(tmp_path)})
-    assert run["crm"]["rows_unchanged"] == 18
-    assert len(shown(run)) == 2
+    assert run["crm"]["rows_unchanged"] == 18 + 8
+    assert shown(run, "plan", "history_event") == [
+        "C1 - before_first_copy",
+        "C1 basic first_copy",
+        "C1 pro changed",
+    ]
 
 
 def test_values_before_the_day_from_which_a_column_counts_are_unknown(tmp_path):
