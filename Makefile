@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python bench/feedback.py
 	$(BIN)/python bench/closed_months.py
 	$(BIN)/python bench/ledger.py
+	$(BIN)/python bench/history.py
 	$(MAKE) --no-print-directory bench-features bench-scoring
 
 # EVENTS=100e6 or 500e6 for the published sizes; peers are tried up to ten million.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+import structlog
 
 from renewals.features.tables import TABLES
 from renewals.pipelines.history.column_types import RECORDED_AT, VALID_FROM, empty_column, to_arrow
@@ -24,6 +25,7 @@ from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.lock import exclusive_lock
 from renewals.pipelines.runtime.settings import Settings
 from renewals.pipelines.storage.engine.atomic import atomic_path, write_bytes
+from renewals.reports.sanitize import make_printable
 
 REPORT, SET_ASIDE = "history.json", "history_set_aside.csv"
 LOCK_FILE, HOLDER_FILE = ".history.lock", ".history.json"
@@ -42,8 +44,7 @@ def history(job: Job) -> dict[str, Any]:
         rows = _write_tables(settings, folder, histories)
         report = _report(histories, rows)
         _write_report(folder, report, histories)
-    if is_interactive():
-        print("\n".join(summary_lines(report)), file=sys.stderr)
+    _print_summary(report)
     return {"tables": str(folder), **report}
 
 
@@ -121,6 +122,17 @@ def _source_report(history: SourceHistory) -> dict[str, Any]:
         "unknown_months": history.unknown_months,
         "findings": history.findings,
     }
+
+
+def _print_summary(report: Mapping[str, Any]) -> None:
+    """Print the summary on a terminal, and log its lines elsewhere."""
+    lines = [make_printable(line) for line in summary_lines(report)]
+    if is_interactive():
+        print("\n".join(lines), file=sys.stderr)
+        return
+    log = structlog.get_logger()
+    for line in lines:
+        log.info(line.strip())
 
 
 def summary_lines(report: Mapping[str, Any]) -> list[str]:

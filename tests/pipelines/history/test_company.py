@@ -5,20 +5,26 @@ What copies cannot know: when within a month something happened, and what could 
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
 import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from renewals.examples.company import simulate_company
+from renewals.examples.company.simulation import Company
 from renewals.features.point_in_time import known_rows
 from renewals.features.policy import Policy
 from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.tables import TABLES
+from renewals.pipelines.cli import app
 from tests.pipelines.history.extracts import Run, account_for_rows, run_history
 
 DAYS = [day.date() for day in pd.date_range("2024-06-30", periods=24, freq="ME")]
@@ -27,9 +33,15 @@ KEYS = {"accounts": "account_id", "contracts": "contract_id"}
 CHANGEABLE = {"accounts": ["csm", "employee_count"], "contracts": ["arr", "seats", "plan", "auto_renew"]}
 
 
+@cache
+def example_company() -> Company:
+    """The example company, with its other tables."""
+    return simulate_company(120, 41)
+
+
 def true_versions(seed: int = 5) -> dict[str, pd.DataFrame]:
     """Accounts and contracts of the example company with versions: new managers, and seats bought or given up."""
-    company = simulate_company(120, 41)
+    company = example_company()
     rng = np.random.default_rng(seed)
     tables = {}
     for name, key in KEYS.items():
@@ -120,6 +132,18 @@ def test_before_the_first_copy_only_what_can_change_is_unknown(name, truth, rebu
     assert known[CHANGEABLE[name]].isna().all(axis=None)
     others = [c for c in truth[name] if c not in (*CHANGEABLE[name], "recorded_at")]
     pd.testing.assert_frame_equal(known[others], true[others], check_dtype=False)
+
+
+def test_check_reads_what_was_written_and_quarantines_nothing(rebuilt, tmp_path):
+    event = {"account_id": ["A00001"], "feature": ["report.view"], "occurred_at": [pd.Timestamp(DAYS[-1], tz="UTC")]}
+    pd.DataFrame(event).to_parquet(rebuilt.folder / "usage_events.parquet")
+    pq.write_table(example_company().tables["rates"], rebuilt.folder / "rates.parquet")
+    outcome = CliRunner().invoke(app, ["check", "--tables", str(rebuilt.folder), "--data", str(tmp_path)])
+    report = json.loads(next(line for line in outcome.output.splitlines() if line.startswith('{"certificate')))
+    assert outcome.exit_code == 0, outcome.output
+    for name in KEYS:
+        assert report["tables"][name]["rows_clean"] == rebuilt.result["rows"][name] == len(rebuilt.versions(name))
+    assert not any("no arr" in warning for warning in report["warnings"])
 
 
 def outcomes(contracts: pd.DataFrame) -> pd.DataFrame:
