@@ -50,9 +50,9 @@ def history(job: Job) -> dict[str, Any]:
 
 def _rebuild_sources(settings: Settings, folder: Path) -> dict[str, SourceHistory]:
     sources = settings.history.sources
-    files = sum(len(find_files(n, source.files, source.format == "copies")) for n, source in sources.items())
-    with progress(files, "history") as step:
-        return {name: rebuild_source(name, settings, folder / FOLDER / name, step) for name in sources}
+    files = {name: find_files(name, source.files, source.format == "copies") for name, source in sources.items()}
+    with progress(sum(map(len, files.values())), "history") as step:
+        return {name: rebuild_source(name, files[name], settings, folder / FOLDER / name, step) for name in sources}
 
 
 def _write_tables(settings: Settings, folder: Path, histories: Mapping[str, SourceHistory]) -> dict[str, int]:
@@ -147,7 +147,7 @@ def summary_lines(report: Mapping[str, Any]) -> list[str]:
         )
         if source["rebuilt_because"]:
             lines.append(f"  read again from the first copy on: {source['rebuilt_because']}")
-        lines += [f"  {count} rows set aside: {reason}" for reason, count in source["rows_set_aside"].items()]
+        lines += [f"  {_count(count, 'row')} set aside: {reason}" for reason, count in source["rows_set_aside"].items()]
         lines += [f"  {_finding_text(finding)}" for finding in source["findings"]]
         if source["unknown_months"]:
             lines.append(f"  unknown months: {', '.join(sorted(source['unknown_months']))}")
@@ -155,17 +155,21 @@ def summary_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _finding_text(finding: Mapping[str, Any]) -> str:
-    day, rows = finding["day"], finding.get("rows")
+    day, rows = finding["day"], finding.get("rows", 0)
     share = f"{finding['missing']} of {finding['of']} rows ({finding['share']:.0%})" if "missing" in finding else ""
     texts = {
         "stopped": f"{day}: {share} gone at once: the source stopped; all rows stay as last seen",
         "resumed": f"{day}: the source runs again; {share} are still missing and have vanished",
         "many_vanished": f"{day}: {share} vanished at once",
-        "returned": f"{day}: {rows} rows returned",
-        "keys_used_again": f"{day}: {rows} keys were used again for something else",
+        "returned": f"{day}: {_count(rows, 'row')} returned",
+        "keys_used_again": f"{day}: {_count(rows, 'key')} used again for something else",
         "columns_appeared": f"{day}: new columns: {', '.join(finding.get('columns', ()))}",
     }
     return texts[finding["what"]]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _write_report(folder: Path, report: Mapping[str, Any], histories: Mapping[str, SourceHistory]) -> None:

@@ -31,6 +31,13 @@ class CopyFile:
     digest: str
 
     @property
+    def copy_name(self) -> str:
+        """Name of the copy that it is, or is a part of: up to the last part of its path that contains the day."""
+        parts = self.name.split("/")
+        with_day = [place for place, part in enumerate(parts) if day_of_name(part) is not None]
+        return "/".join(parts[: with_day[-1] + 1]) if with_day else self.name
+
+    @property
     def identity(self) -> tuple[str, int, str]:
         """What a file is recognised by: name, size and digest."""
         return (self.name, self.size, self.digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from renewals.features.tables import ID, TABLES
-from renewals.pipelines.history.column_types import Flags, convert_column, empty_column
+from renewals.features.tables import TABLES
+from renewals.pipelines.history.column_types import Flags, convert_column
 from renewals.pipelines.history.copy_files import CopyFile
 from renewals.pipelines.runtime.errors import ConfigError, DataContractError
 from renewals.pipelines.runtime.history_settings import HistorySource
@@ -76,6 +76,12 @@ class CopyReader:
 
     def read_raw(self, file: CopyFile) -> pd.DataFrame:
         """All columns of a file; those of CSV as text. Raises `DataContractError` with the cause."""
+        rows = self._read_file(file)
+        if not isinstance(rows.index, pd.RangeIndex):
+            raise DataContractError(f"{file.path}: the rows have more cells than the header")
+        return rows
+
+    def _read_file(self, file: CopyFile) -> pd.DataFrame:
         source, table = self._source, self._settings.table
         try:
             if file.path.suffix.lower() == ".parquet":
@@ -98,10 +104,12 @@ class CopyReader:
         except (pd.errors.ParserError, pa.ArrowInvalid, OSError) as error:
             raise DataContractError(f"{file.path} cannot be read: {first_line(error)}") from None
 
-    def read_copy(self, file: CopyFile) -> Copy:
-        """The rows of one file as a copy of its day."""
-        assert file.day is not None
-        return self.map_rows(self.read_raw(file), file.day, file.name)
+    def read_copy(self, parts: Sequence[CopyFile]) -> Copy:
+        """The rows of a copy, which is one file or a folder of files."""
+        day = parts[0].day
+        assert day is not None
+        name = parts[0].name if len(parts) == 1 else parts[0].copy_name
+        return self.map_rows(pd.concat([self.read_raw(part) for part in parts], ignore_index=True), day, name)
 
     def map_rows(self, raw: pd.DataFrame, day: date, file: str) -> Copy:
         """Map received rows to the contract; rows without a key, repeated or unreadable ones are set aside."""
@@ -176,16 +184,6 @@ class CopyReader:
             found[valid.index[repeated & exact]] = REPEATED_REASON
             found[valid.index[repeated & ~exact]] = "the key occurs again with other values; the first row is kept"
         return found
-
-
-def empty_rows(table: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table without rows, with these columns of the contract."""
-    return pd.DataFrame({name: empty_column(TABLES[table].columns[name], 0) for name in columns})
-
-
-def is_id(table: str, name: str) -> bool:
-    """True for a column with ids."""
-    return name in TABLES[table].columns and TABLES[table].columns[name].type == ID
 
 
 def _first_reasons(flags: dict[str, Flags], rows: int) -> Any:

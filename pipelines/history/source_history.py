@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from renewals.pipelines.history.copy_files import CopyFile, ReadingPlan, find_files, plan_reading
+from renewals.pipelines.history.copy_files import CopyFile, ReadingPlan, plan_reading
 from renewals.pipelines.history.copy_reader import REPEATED_REASON, CopyReader, SetAside
 from renewals.pipelines.history.intervals import DELETION_REASON, REPLACED_REASON, Changes, daily_changes
 from renewals.pipelines.history.rebuild import RowCounts, TableRebuild
@@ -65,16 +65,17 @@ class _Result:
     set_aside: list[SetAside] = field(default_factory=list)
 
 
-def rebuild_source(name: str, settings: Settings, folder: Path, step: Callable[[str], None]) -> SourceHistory:
-    """Bring the versions of a source up to date; `folder` has what earlier runs kept of it, and is written.
+def rebuild_source(
+    name: str, found: Sequence[CopyFile], settings: Settings, folder: Path, step: Callable[[str], None]
+) -> SourceHistory:
+    """Bring the versions of a source up to date with its files; `step` is called once per file that is read.
 
-    `step` is called once per file. Raises a `RunError` if a file cannot be read, or too many of its rows, or if copies
-    that must be read again are no longer there.
+    `folder` has what earlier runs kept of the source, and is written. Raises a `RunError` if a file cannot be read, or
+    too many of its rows, or if copies that must be read again are no longer there.
     """
     source, rules = settings.history.sources[name], settings.history
     dated = source.format == "copies"
     fingerprint = settings_fingerprint(source, rules, settings.source)
-    found = find_files(name, source.files, dated)
     files = [f for f in found if f.day is None or source.first_day is None or f.day >= source.first_day]
     state = load_state(folder, fingerprint)
     plan = _plan(name, files, state, read_before(folder), dated)
@@ -141,15 +142,13 @@ def _read_files(
 def _copies(reader: CopyReader, files: Sequence[CopyFile], step: Callable[[str], None]) -> Iterator[Changes]:
     """Yield the copy of each day; of several of one day the last by name counts."""
     for _day, group in groupby(files, key=lambda file: file.day):
-        *others, last = group
-        replaced = 0
-        for file in others:
-            replaced += len(reader.read_raw(file))
-            step(file.name)
+        *others, last = (list(parts) for _name, parts in groupby(group, key=lambda file: file.copy_name))
+        replaced = [file for parts in others for file in parts]
         copy = reader.read_copy(last)
-        copy.further_set_aside = Counter({SAME_DAY_REASON: replaced}) if others else Counter()
-        copy.set_aside += [SetAside(file.name, 0, SAME_DAY_REASON) for file in others]
-        step(last.name)
+        copy.set_aside += [SetAside(file.name, 0, SAME_DAY_REASON) for file in replaced]
+        copy.further_set_aside = Counter({SAME_DAY_REASON: sum(len(reader.read_raw(f)) for f in replaced)})
+        for file in (*replaced, *last):
+            step(file.name)
         yield Changes(copy, None)
 
 

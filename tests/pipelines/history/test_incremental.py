@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from renewals.pipelines.commands.history import summary_lines
 from tests.pipelines.history.extracts import account_for_rows, members, run_history, source, write_copies
 
 COPIES = {
@@ -121,6 +122,25 @@ def test_parquet_copies_and_csv_copies_give_the_same_versions(tmp_path):
     assert_frame_equal(run_history(tmp_path, sources(tmp_path), stopped_share=0.6).versions(), from_csv.versions())
 
 
+def test_the_files_of_a_folder_named_by_its_day_are_one_copy(tmp_path):
+    for day in ("2022-01-31", "2022-02-28"):
+        rows = COPIES[day].split()
+        for part in (0, 1):
+            folder = tmp_path / f"members_{day}.csv"
+            folder.mkdir(exist_ok=True)
+            (folder / f"part-{part}.csv").write_text("\n".join(["member,tier", *rows[part::2]]) + "\n")
+    settings = members(tmp_path) | {"files": str(tmp_path / "members_*" / "*.csv")}
+    found = run_history(tmp_path, {"list": settings})
+    assert (found["list"]["rows_read"], found["list"]["rows_set_aside"]) == (8, {})
+    assert found["list"]["events"] == {"first_copy": 4, "changed": 1}
+
+
+def test_rows_with_more_cells_than_the_header_are_refused(tmp_path):
+    write_copies(tmp_path, "members", {"2022-01-31": "A,basic,x B,pro,x"})
+    found = run_history(tmp_path, {"list": members(tmp_path)})
+    assert (found.code, "the rows have more cells than the header" in found.output) == (65, True)
+
+
 def test_whole_number_ids_stay_numbers_and_a_copy_with_other_ids_is_refused(tmp_path):
     rows = pd.DataFrame({"account_id": [1, 2], "csm": ["Ann", "Bob"]})
     rows.to_parquet(tmp_path / "accounts_2022-01-31.parquet")
@@ -178,6 +198,28 @@ def test_a_missing_column_ends_with_a_message(tmp_path, header, message):
 def test_without_sources_the_command_says_where_to_name_them(tmp_path):
     found = run_history(tmp_path, {})
     assert (found.code, "history.sources is empty" in found.output) == (78, True)
+
+
+def test_what_was_noticed_is_said_in_words(tmp_path):
+    others = " ".join(f"M{n},basic" for n in range(20))
+    copies = {"2022-01-31": f"A,x B,x {others}", "2022-02-28": f"A,x {others}", "2022-03-31": f"A,x B,x {others}"}
+    copies |= {"2022-04-30": "A,x B,x", "2022-05-31": others, "2022-06-30": f"C,x D,x E,x {others}"}
+    write_copies(tmp_path, "members", copies)
+    write_copies(tmp_path, "members", {"2022-06-30T09": f"C,x C,x D,x E,x {others}"})
+    found = run_history(tmp_path, {"list": members(tmp_path)}, "quarantine.limit=0.2", reported_share=0.04)
+    lines = summary_lines(found.result)
+    assert lines == [
+        "list: 7 new files (0 read before), 134 rows = 26 with versions + 84 unchanged + 24 set aside; "
+        "29 versions written",
+        "  23 rows set aside: another copy of the day; the last by name counts",
+        "  1 row set aside: the row repeats another one",
+        "  2022-02-28: 1 of 22 rows (5%) vanished at once",
+        "  2022-03-31: 1 row returned",
+        "  2022-04-30: 20 of 22 rows (91%) gone at once: the source stopped; all rows stay as last seen",
+        "  2022-05-31: the source runs again; 2 of 22 rows (9%) are still missing and have vanished",
+        "  unknown months: 2022-04, 2022-05",
+    ]
+    assert all(line.strip() in found.output for line in lines)
 
 
 def test_a_file_without_a_day_in_its_name_is_refused(tmp_path):
