@@ -57,7 +57,8 @@ END = "2026-01-01"
 
 def contract(line: str) -> dict[str, Any]:
     contract_id, account_id, start, end, arr, *others = line.split()
-    row: dict[str, Any] = {"contract_id": contract_id, "account_id": account_id, "start_date": start, "arr": float(arr)}
+    amount = None if arr == "unknown" else float(arr)
+    row: dict[str, Any] = {"contract_id": contract_id, "account_id": account_id, "start_date": start, "arr": amount}
     row["signed_at"] = (datetime.fromisoformat(start) - timedelta(days=1)).isoformat()
     row["end_date"] = end if end != "open" else None
     row |= {"seats": None} | dict(other.split("=", 1) for other in others)
@@ -558,6 +559,18 @@ def test_much_rolling_business_is_reported() -> None:
     assert "2 of 3 running contracts (66.7 %) roll on (no end, or terms under 90 days)" in warning
     assert "1 account without any other contract cannot be on the list" in warning
     assert notes(contracts) == []
+
+
+def test_terms_that_never_have_an_amount_are_reported() -> None:
+    contracts = [
+        "known a 2025-01-01 2027-01-01 unknown",
+        "known a 2025-01-01 2027-01-01 12 recorded_at=2025-06-01",
+        "never b 2025-02-01 2027-01-01 unknown",
+    ]
+    (warning,) = warnings(contracts)
+    assert warning.startswith(
+        "contracts: 1 of 2 terms (50 %) have no arr, for example 'never', which starts on 2025-02"
+    )
 
 
 def test_a_few_rolling_contracts_are_a_note() -> None:
