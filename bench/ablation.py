@@ -59,7 +59,7 @@ def compare_families(title: str, tables: Path, work: Path, options: Any, until: 
     """Train on one company and print the metrics of each step, with the gain over usage alone."""
     job = learn_until(tables, work, until, options)
     matured = observations(later_observations(job, end), "renewal", end)
-    rows = metrics.select_at_lead(matured[~matured["renewal_signed"].astype(bool)], lead)
+    rows = metrics.select_at_lead(matured[metrics.is_undecided(matured)], lead)
     predictions = {name: predict_with_families(job, families, rows) for name, families in STEPS.items()}
     print(f"\n{title}: {len(rows)} later renewals, {rows['label'].mean():.1%} renewed, lead {lead} days")
     print(

@@ -87,7 +87,7 @@ def backtest_rows(job: Job) -> Iterator[dict[str, Any]]:
         predictions = walk_forward.predict_at_origins(
             observed, steps, walk_forward.select_at_origins(observed, steps, job.settings), job.settings
         )
-        rows = metrics.select_at_lead(predictions[~predictions["renewal_signed"].astype(bool)], 90)
+        rows = metrics.select_at_lead(predictions[metrics.is_undecided(predictions)], 90)
         is_treated = treated.reindex(pd.MultiIndex.from_frame(rows[KEY])).to_numpy(bool)
         for group, mask in (("all", is_treated | True), ("treated", is_treated), ("untreated", ~is_treated)):
             yield {"model": name, "accounts": group, **metrics_columns(rows[mask])}

@@ -81,7 +81,7 @@ def predict_later(
     past = pd.read_parquet(job.data / "learn" / "training.parquet")
     train = observations(past, target, job.until)
     matured = observations(later, target, end)
-    unsigned = matured[~matured["renewal_signed"].astype(bool)]
+    unsigned = matured[metrics.is_undecided(matured)]
     rows = metrics.select_at_lead(unsigned, lead) if lead else unsigned
     model = EnsembleModel.from_files(read_model_files(job.data / "models" / target))
     numbers = [name for name in model.schema.names if name not in model.schema.categories]

@@ -354,10 +354,10 @@ MUTATIONS = [
         (ORACLE, "rates_that_every_date_knew"),
     ),
     Mutation(
-        "every set of terms that ends is observed",
+        "every set of terms of a customer with nothing due is observed",
         SPINE,
-        '.filter(_.place == 0).drop("place", "end_day")',
-        '.drop("place", "end_day")',
+        "rows.filter((_.renewal_state != NOT_DUE) | (_._place == 0)).mutate",
+        "rows.mutate",
         (ONE_ROW,),
     ),
     Mutation(

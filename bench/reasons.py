@@ -121,7 +121,7 @@ def build_case(job: Job, args: argparse.Namespace) -> Case:
     matured = observations(
         later_rows[pd.to_datetime(later_rows["as_of"]) >= pd.Timestamp(args.until)], "renewal", args.end
     )
-    rows = metrics.select_at_lead(matured[~matured["renewal_signed"].astype(bool)], args.lead)
+    rows = metrics.select_at_lead(matured[metrics.is_undecided(matured)], args.lead)
     rows = join_truth(rows, Path(job.tables) / "ground_truth").reset_index(drop=True)
     model = EnsembleModel.from_files(read_model_files(job.data / "models" / "renewal"))
     catalogue = json.loads((job.data / "learn" / "features.json").read_bytes())["features"]

@@ -54,6 +54,7 @@ from renewals.models.training.schema import Schema
 from renewals.models.training.splits import observations
 from renewals.models.training.walk_forward import default_candidate
 from renewals.pipelines.runtime.job import Job
+from renewals.pipelines.scoring import predictions
 from renewals.pipelines.scoring.champion_models import Champion
 from renewals.pipelines.stages.act import score
 from renewals.pipelines.stages.sequence import find_stages
@@ -197,13 +198,15 @@ class Act:
 
 def predict(act: Act, clock: Clock) -> None:
     with clock:
-        for _ in score.map_in_order(lambda _, values: act.learned.probability(values), act.blocks(), act.threads):
+        for _ in predictions.map_in_order(lambda _, values: act.learned.probability(values), act.blocks(), act.threads):
             pass
 
 
 def contributions(act: Act, clock: Clock) -> None:
     with clock:
-        for _ in score.map_in_order(lambda _, values: act.learned.contributions(values), act.blocks(), act.threads):
+        for _ in predictions.map_in_order(
+            lambda _, values: act.learned.contributions(values), act.blocks(), act.threads
+        ):
             pass
 
 
@@ -211,7 +214,7 @@ def explain(act: Act, clock: Clock) -> None:
     names, options = act.learned.schema.names, ListOptions()
     features = reasons.features_with_sentences(act.catalogue, names)
     with clock:
-        columns = score.ColumnReader(act.figures, names)
+        columns = predictions.ColumnReader(act.figures, names)
         peers = reasons.peer_statistics(columns, act.rows["size_band"], act.rows["stage"], options.min_peers)
     choices = []
     for block, values in act.blocks():
@@ -232,7 +235,7 @@ def explain(act: Act, clock: Clock) -> None:
 def make_list(act: Act, clock: Clock) -> None:
     options = ListOptions()
     with clock:
-        with score.contributions_writer(act.side / "contributions.parquet") as write:
+        with predictions.contributions_writer(act.side / "contributions.parquet") as write:
             result = score.score_accounts(
                 act.rows, act.figures, act.catalogue, act.champions, options, write, PLAYS, act.threads
             )

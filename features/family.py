@@ -27,6 +27,8 @@ import ibis.expr.types as ir
 from renewals.features.tables import TABLES
 
 KEY = ("account_id", "as_of")
+RENEWAL_KEY = ("account_id", "renewal_id", "as_of")
+"""Key of an observation: an account has one for each of its renewals that are due within the horizon."""
 
 Risk = Literal["low", "high", "either"]
 """Direction in which a value is risky: low values, high values, or either."""

@@ -13,7 +13,7 @@ from renewals.features import evidence, families
 from renewals.features import spine as spines
 from renewals.features.discovery import module_names
 from renewals.features.families.stakeholders import people_then
-from renewals.features.family import KEY, Family, Feature
+from renewals.features.family import KEY, RENEWAL_KEY, Family, Feature
 from renewals.features.policy import Policy
 from renewals.features.tables import TABLES
 
@@ -28,7 +28,15 @@ EVIDENCE_SOURCES = (evidence.customer_touchpoints, evidence.survey_outcomes, evi
 """Sources of customer behaviour in the tables that log our actions."""
 
 
-STAGE_TABLES = ("spine", "person_windows", "account_windows", "first_uses", "term_states", "outcomes", "activity")
+STAGE_TABLES = (
+    "observations",
+    "person_windows",
+    "account_windows",
+    "first_uses",
+    "term_states",
+    "outcomes",
+    "activity",
+)
 """Tables that earlier stages compute and pass on."""
 
 
@@ -48,6 +56,7 @@ class FeatureInputs:
         self._materialize = materialize
         self._cache: dict[str, Any] = {**tables, "policy": policy, "rates": tables.get("rates")}
         self._builders: dict[str, Callable[..., ir.Table]] = {
+            "spine": _build_spine,
             "terms": _build_terms,
             "people_then": people_then,
             **{make.__name__: make for make in EVIDENCE_SOURCES},
@@ -81,6 +90,10 @@ def _parameter_names(make: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(make).parameters)
 
 
+def _build_spine(observations: ir.Table) -> ir.Table:
+    return spines.account_rows(observations)
+
+
 def _build_terms(term_states: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:
     return spines.terms(term_states, rates, spine, policy)
 
@@ -105,14 +118,18 @@ def missing_tables(family: Family, inputs: FeatureInputs) -> list[str]:
 
 
 def family_table(family: Family, inputs: FeatureInputs) -> ir.Table:
-    """Feature columns of a family over a spine: one row per (account_id, as_of)."""
+    """Feature columns of a family: one row per observation (account_id, renewal_id, as_of).
+
+    The features of a source with `renewal_id` are computed per renewal, all others per account.
+    """
     features = available_features(family, inputs)
-    rows = inputs["spine"].select(*KEY)
+    rows = inputs["observations"].select(*RENEWAL_KEY)
     for source in dict.fromkeys(feature.source for feature in features):
         source_features = [feature for feature in features if feature.source == source]
         table = inputs.call_source(family.sources[source])
-        columns = table.group_by(*KEY).agg(*(feature.expression(table) for feature in source_features))
-        rows = rows.left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
+        key = RENEWAL_KEY if "renewal_id" in table.columns else KEY
+        columns = table.group_by(*key).agg(*(feature.expression(table) for feature in source_features))
+        rows = rows.left_join(columns, key).drop(*(f"{name}_right" for name in key))
     return rows.mutate(**{feature.name: _finish_column(rows[feature.name], feature) for feature in features})
 
 

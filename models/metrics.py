@@ -207,6 +207,12 @@ def days_to_decision(rows: pd.DataFrame) -> pd.Series:
     return rows.get("days_to_decision", rows["days_to_renewal"])
 
 
+def is_undecided(rows: pd.DataFrame) -> pd.Series:
+    """True for the rows whose outcome takes foresight: no follow-on was signed and no notice given (R12)."""
+    decided = rows["renewal_signed"].astype(bool)
+    return ~(decided | rows["notice_given"].astype(bool)) if "notice_given" in rows else ~decided
+
+
 def select_at_lead(predictions: pd.DataFrame, days: int) -> pd.DataFrame:
     """Select the observation nearest to `days` before the decision on the renewal, within `LEAD_TOLERANCE_DAYS`.
 
@@ -217,7 +223,7 @@ def select_at_lead(predictions: pd.DataFrame, days: int) -> pd.DataFrame:
     near = predictions.assign(_off=distance)[distance <= LEAD_TOLERANCE_DAYS].sort_values(
         ["_off", "as_of"], ascending=[True, True], kind="stable"
     )
-    return near.drop_duplicates(["account_id", "renewal_date"]).drop(columns="_off").sort_index()
+    return near.drop_duplicates("renewal_id").drop(columns="_off").sort_index()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,67 @@ class CalibrationSettings(ConfigSection):
     """Categorical features with a separate offset per value, as far as past predictions support it."""
 
 
+class HealthIndicator(ConfigSection):
+    """A feature as a part of health: no points at `poor` and beyond, all at `good` and beyond, linear between."""
+
+    feature: str
+    poor: float
+    good: float
+
+    @model_validator(mode="after")
+    def _validate_ends(self) -> HealthIndicator:
+        if self.poor == self.good:
+            raise ValueError(f"{self.feature}: poor and good must differ")
+        return self
+
+
+class HealthPart(ConfigSection):
+    """A part of health: the mean of its known indicators, with its weight."""
+
+    weight: float = Field(gt=0)
+    indicators: tuple[HealthIndicator, ...] = Field(min_length=1)
+
+
+def _part(weight: float, **indicators: tuple[float, float]) -> HealthPart:
+    return HealthPart(
+        weight=weight,
+        indicators=tuple(
+            HealthIndicator(feature=name, poor=poor, good=good) for name, (poor, good) in indicators.items()
+        ),
+    )
+
+
+class HealthSettings(ConfigSection):
+    """Rules of the column `health` (S4), which also order a list without a model; a baseline of the back-test.
+
+    Weights and limits are set by hand and not fitted, as customer-success tools ship them. No indicator is an action of
+    the vendor (M5)."""
+
+    good_from: float = Field(80.0, ge=0, le=100)
+    """Points from which health is good."""
+    poor_below: float = Field(70.0, ge=0, le=100)
+    """Points below which health is poor; between the two it is fair."""
+    parts: tuple[HealthPart, ...] = (
+        _part(0.40, days_since_last_use=(60, 7), seat_activation_28d=(0, 0.6), active_people_change_90d=(-0.5, 0)),
+        _part(0.20, days_since_use_s=(120, 14), days_since_customer_contact=(180, 30)),
+        _part(0.15, sla_breaches_90d=(3, 0), backlog_of_high=(2, 0), first_response_hours_90d=(72, 8)),
+        _part(0.15, latest_survey_score_nps=(0, 9), survey_response_rate=(0, 0.5)),
+        _part(0.10, goals_reached_share=(0, 1)),
+    )
+    """Use, engagement of decision makers, support, opinion and value, with their weights."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features of all parts."""
+        return tuple(indicator.feature for part in self.parts for indicator in part.indicators)
+
+    @model_validator(mode="after")
+    def _validate_order(self) -> HealthSettings:
+        if self.poor_below > self.good_from:
+            raise ValueError(f"poor_below ({self.poor_below}) must not be above good_from ({self.good_from})")
+        return self
+
+
 class FoldSettings(ConfigSection):
     """Settings of the rolling origins: each model is trained on labels final at its origin and tested on later rows."""
 

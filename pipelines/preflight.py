@@ -57,6 +57,7 @@ def require_complete_translations(job: Job) -> None:
     """Raise `ConfigError` if a code of the list (alert, status, theme ...) has no text in some language."""
     from renewals.features.alert_registry import ALERT_CODES
     from renewals.features.family import THEMES
+    from renewals.models.ranking.health import HEALTH
     from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, STATUSES
     from renewals.reports.words import MESSAGES
 
@@ -66,6 +67,7 @@ def require_complete_translations(job: Job) -> None:
         "status": STATUSES,
         "risk_band": RISK_BANDS,
         "quadrant": QUADRANTS,
+        "health": HEALTH,
     }
     keys = [f"{kind}.{code}" for kind, codes in {**coded, "theme": THEMES}.items() for code in codes]
     for language, texts in MESSAGES.items():
@@ -85,6 +87,17 @@ def require_champion(job: Job) -> None:
 
     _, version, files = model_registry.fetch_champion(job, RENEWAL)
     reject_unservable_model(RENEWAL, version, files)
+
+
+def require_usable_champion(job: Job) -> None:
+    """Raise as `require_champion`, but not if no model ever was a champion: then the list is made without one."""
+    from renewals.pipelines.runtime.errors import NoChampionError
+    from renewals.pipelines.scoring.champion_models import require_never_scored
+
+    try:
+        require_champion(job)
+    except NoChampionError as error:
+        require_never_scored(job, error)
 
 
 def require_hindsight_allowed(job: Job) -> None:
@@ -210,7 +223,7 @@ CHECKS_BY_COMMAND: Mapping[str, tuple[PreflightCheck, ...]] = {
     "learn": (require_known_targets, *TABLE_CHECKS, require_registry_connection),
     "backtest": (require_known_targets, require_valid_playbooks, require_tables_or_models, require_writable_data),
     "tune": (require_known_targets, require_tables_or_models, require_writable_data),
-    "score": (*LIST_CHECKS, require_writable_lists, require_champion, require_replaceable_list),
+    "score": (*LIST_CHECKS, require_writable_lists, require_usable_champion, require_replaceable_list),
     "scorecard": TABLE_CHECKS,
     "forecast": (require_first_of_month, *LIST_CHECKS, require_champion, require_hindsight_allowed),
     "effect": TABLE_CHECKS,

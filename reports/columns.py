@@ -15,6 +15,7 @@ from renewals.features.family import THEMES
 from renewals.models.explanation.reasons import REASON_COUNT, STRENGTH_COUNT
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import MAX_PLAYS
+from renewals.models.ranking.health import HEALTH
 from renewals.models.ranking.playbooks import SIZE_BANDS, STAGES
 
 TARGETS = ("renewal", "upsell", "cross_sell", "expansion")
@@ -31,10 +32,16 @@ class ListColumn:
     kind: ColumnKind
     required: bool = False
     """True if every row must have a value."""
+    required_when_due: bool = False
+    """True if every row with a renewal date must have one: all but customers of whom nothing is due."""
     values: tuple[str, ...] = ()
     """The allowed values; empty if any value is allowed."""
     scored_only: bool = False
-    """True if only scored accounts may have a value."""
+    """True if only scored rows may have a value."""
+    ranked_only: bool = False
+    """True if only ranked rows, scored or not, may have a value."""
+    predicted: bool = False
+    """True if rows that break an invariant may have no value."""
 
 
 def _scored_column(name: str, kind: ColumnKind, values: tuple[str, ...] = ()) -> ListColumn:
@@ -67,10 +74,20 @@ COLUMNS: tuple[ListColumn, ...] = (
     ListColumn("csm", "text"),
     ListColumn("stage", "text", required=True, values=STAGES),
     ListColumn("size_band", "text", values=SIZE_BANDS),
-    ListColumn("renewal_date", "date", required=True),
-    ListColumn("days_to_renewal", "integer", required=True),
+    ListColumn("renewal_id", "text", required=True),
+    ListColumn("is_main", "flag", required=True),
+    ListColumn("renewal_date", "date", required_when_due=True),
+    ListColumn("days_to_renewal", "integer", required_when_due=True),
+    ListColumn("notice_date", "date"),
+    ListColumn("decision_date", "date", required_when_due=True),
+    ListColumn("days_to_decision", "integer", required_when_due=True),
+    ListColumn("products", "text"),
     ListColumn("arr", "number"),
+    ListColumn("account_arr", "number"),
     ListColumn("currency", "text"),
+    ListColumn("contract_amount", "number"),
+    ListColumn("contract_currency", "text"),
+    ListColumn("signed", "flag", required=True),
     ListColumn("status", "text", required=True, values=worklist.STATUSES),
     ListColumn("status_reason", "text"),
     _scored_column("renewal_probability", "probability"),
@@ -78,12 +95,13 @@ COLUMNS: tuple[ListColumn, ...] = (
     _scored_column(RENEWAL_HIGH, "probability"),
     _scored_column("risk_band", "text", values=worklist.RISK_BANDS),
     _scored_column("arr_at_risk", "number"),
-    _scored_column("upsell_probability", "probability"),
-    _scored_column("cross_sell_probability", "probability"),
-    _scored_column("expansion_probability", "probability"),
+    ListColumn("upsell_probability", "probability", predicted=True),
+    ListColumn("cross_sell_probability", "probability", predicted=True),
+    ListColumn("expansion_probability", "probability", predicted=True),
     _scored_column("quadrant", "text", values=worklist.QUADRANTS),
-    _scored_column("rank", "integer"),
-    _scored_column("within_capacity", "flag"),
+    ListColumn("health", "text", values=HEALTH),
+    ListColumn("rank", "integer", ranked_only=True),
+    ListColumn("within_capacity", "flag", ranked_only=True),
     *(_scored_column(f"reason_{k}", "text") for k in range(1, REASON_COUNT + 1)),
     *(column for k in range(1, REASON_COUNT + 1) for column in _reason_columns(k)),
     *(_scored_column(f"strength_{k}", "text") for k in range(1, STRENGTH_COUNT + 1)),
@@ -91,7 +109,7 @@ COLUMNS: tuple[ListColumn, ...] = (
     ListColumn("alerts", "text", values=ALERT_COMBINATIONS[1:]),
     _scored_column("probability_change", "number"),
     _scored_column("reason_change", "text"),
-    ListColumn("renewal_model", "text", required=True),
+    ListColumn("renewal_model", "text"),
     ListColumn("expansion_model", "text"),
 )
 REQUIRED_SCORES = ("renewal_probability", RENEWAL_LOW, RENEWAL_HIGH)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, SCORED, risk_band
+from renewals.models.ranking.worklist import NOT_DUE, NOT_SCORED, QUADRANTS, RISK_BANDS, SCORED, risk_band
 from renewals.reports.sanitize import make_printable
 from renewals.reports.settings import ListOptions
 
@@ -23,10 +23,16 @@ MAX_DECREASES = 5
 
 
 def summarize_list(risk_list: pd.DataFrame, options: ListOptions) -> dict[str, Any]:
-    """Sum up the whole list: totals, and accounts and revenue by month of renewal, risk band, quadrant and manager."""
+    """Sum up the whole list: totals, and accounts and revenue by month of renewal, risk band, quadrant and manager.
+
+    Revenue is what falls due: customers of whom nothing is due count only in `customers` and `customers_arr`.
+    """
+    customers = risk_list.drop_duplicates("account_id")
     rows = _add_summary_columns(risk_list)
     managers = portfolio_loads(risk_list, options)
     return {
+        "customers": len(customers),
+        "customers_arr": round(float(customers["account_arr"].sum())),
         "arr": round(float(rows["arr"].sum())),
         "arr_at_risk": round(float(rows["arr_at_risk"].sum())),
         "scored": int(risk_list["status"].eq(SCORED).sum()),
@@ -46,10 +52,18 @@ def portfolio_loads(risk_list: pd.DataFrame, options: ListOptions) -> list[dict[
     return [_add_capacity(manager, options) for manager in _to_records(by_arr)]
 
 
+def due_rows(risk_list: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the list about something that is due: all but those of customers of whom nothing is."""
+    status = risk_list["status"]
+    return risk_list[status.ne(NOT_DUE) & ~(status.eq(NOT_SCORED) & risk_list["renewal_date"].isna())]
+
+
 def _add_summary_columns(risk_list: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns to sum up to the rows of the list about something that is due."""
+    risk_list = due_rows(risk_list)
     return risk_list.assign(
         month=risk_list["renewal_date"].dt.strftime("%Y-%m"),
-        fits=risk_list["within_capacity"].fillna(False).astype(bool),
+        fits=risk_list["account_id"].where(risk_list["within_capacity"].fillna(False).astype(bool)),
         arr=risk_list["arr"].fillna(0.0),
         arr_at_risk=risk_list["arr_at_risk"].fillna(0.0),
         name=risk_list["csm"].astype(object),
@@ -59,8 +73,8 @@ def _add_summary_columns(risk_list: pd.DataFrame) -> pd.DataFrame:
 def _sum_by(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Sum up the rows by one column: accounts, revenue, revenue at risk, and accounts within capacity. One row per
     value of the column."""
-    sums = {"accounts": ("account_id", "size"), "arr": ("arr", "sum"), "arr_at_risk": ("arr_at_risk", "sum")}
-    return rows.groupby(column, dropna=False).agg(**sums, fits=("fits", "sum")).reset_index()
+    sums = {"accounts": ("account_id", "nunique"), "arr": ("arr", "sum"), "arr_at_risk": ("arr_at_risk", "sum")}
+    return rows.groupby(column, dropna=False).agg(**sums, fits=("fits", "nunique")).reset_index()
 
 
 def _to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -114,7 +128,7 @@ class ListComparison:
 def compare_lists(
     risk_list: pd.DataFrame, previous_day: date, previous: pd.DataFrame, options: ListOptions
 ) -> ListComparison:
-    """Compare the risk list with the previous list of `previous_day`; `previous` has `account_id` and
+    """Compare the risk list with the previous list of `previous_day`; `previous` has `account_id`, `renewal_id` and
     `renewal_probability`.
 
     The risk bands of both lists use the current limits.
@@ -122,7 +136,7 @@ def compare_lists(
     change = risk_list["probability_change"].astype("float64")
     decreases = risk_list.assign(then=risk_list["renewal_probability"] - change)[change < 0]
     decreases = decreases.sort_values(["probability_change", "rank"], kind="stable").head(MAX_DECREASES)
-    ids, previous_ids = (table["account_id"].astype(object) for table in (risk_list, previous))
+    ids, previous_ids = (table["account_id"].astype(object).drop_duplicates() for table in (risk_list, previous))
     return ListComparison(
         previous_day,
         rose=int((change > CHANGE_THRESHOLD_POINTS / 100).sum()),
@@ -130,7 +144,10 @@ def compare_lists(
         new=int((~ids.isin(previous_ids)).sum()),
         gone=int((~previous_ids.isin(ids)).sum()),
         band_changes=_band_changes(
-            ids, risk_list["risk_band"], previous.set_index(previous_ids)["renewal_probability"], options
+            risk_list["renewal_id"],
+            risk_list["risk_band"],
+            previous.set_index("renewal_id")["renewal_probability"],
+            options,
         ),
         largest_decreases=decreases,
     )
@@ -139,8 +156,7 @@ def compare_lists(
 def _band_changes(
     ids: pd.Series, current_bands: pd.Series, previous_probabilities: pd.Series, options: ListOptions
 ) -> pd.DataFrame:
-    """Count the accounts that entered or left each risk band, over the accounts scored on both lists; one row per
-    band."""
+    """Count the renewals that entered or left each risk band, over those scored on both lists; one row per band."""
     bands_by_id = risk_band(
         previous_probabilities[~previous_probabilities.index.duplicated()], options.bands.high, options.bands.medium
     )

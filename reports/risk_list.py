@@ -15,6 +15,7 @@ from renewals.features.alert_registry import ALERT_CODES
 from renewals.models.ranking import worklist
 from renewals.models.ranking.expected_value import MAX_PLAYS
 from renewals.models.ranking.playbooks import PlaybookLibrary
+from renewals.models.settings import RENEWAL
 from renewals.reports import row_checks
 from renewals.reports.columns import (
     ALERT_COMBINATIONS,
@@ -60,13 +61,14 @@ def build_risk_list(
     models: Mapping[str, str],
     options: ListOptions,
 ) -> RiskList:
-    """Build the risk list in rank order, with exactly `COLUMNS`; one row per observation.
+    """Build the risk list in rank order, with exactly `COLUMNS`; one row per renewal or other customer.
 
     All tables share one index. `observations` holds the spine's columns, `status` and `alerts`. `probabilities` holds a
     column for each target that has a model, the interval of the renewal probability, and `OUT_OF_RANGE_SHARE`.
-    `reasons` is the result of `models.explanation.reasons.explain_scores`. `prescribed_playbooks` holds the playbooks
-    by name (`name_playbooks`), and the hours and the gain per hour of the best one. `models` gives each target's model
-    as `name/version`.
+    `observations` also holds `unscored_worth`, by which rows are ranked where there is no model. `reasons` is the
+    result of `models.explanation.reasons.explain_scores`. `prescribed_playbooks` holds the playbooks by name
+    (`name_playbooks`), and the hours and the gain per hour of the best one. `models` gives each target's model as
+    `name/version`.
 
     A row that breaks an invariant gets no scores and no rank. Raises BrokenListError if too many rows do, or if the
     list as a whole breaks its contract.
@@ -82,11 +84,14 @@ def build_risk_list(
     gain_per_hour, hours = (
         prescribed_playbooks[name].where(listed["status"].eq(worklist.SCORED)) for name in ("gain_per_hour", "hours")
     )
+    if "unscored_worth" in observations:
+        is_unscored = listed["status"].eq(worklist.NO_MODEL)
+        gain_per_hour = gain_per_hour.where(~is_unscored, observations["unscored_worth"])
     ranking = ranking_columns(listed, gain_per_hour, hours, options)
     listed[ranking.columns] = ranking
     listed = listed.iloc[_rank_order(listed)].reset_index(drop=True)
     validate_list(listed)
-    return RiskList(listed, reason_texts.assign(account_id=rows["account_id"]), faulty)
+    return RiskList(listed, reason_texts.assign(**{name: rows[name] for name in ("account_id", "renewal_id")}), faulty)
 
 
 def _assemble_rows(
@@ -102,13 +107,20 @@ def _assemble_rows(
         {name: observations.get(name) for name in (*SPINE_COLUMNS, row_checks.FAULT_COLUMN)}, index=observations.index
     )
     scored = rows["status"].eq(worklist.SCORED)
-    scores = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH]).where(scored)
+    scores = probabilities.reindex(columns=[*TARGETS, RENEWAL_LOW, RENEWAL_HIGH])
+    of_renewal = [RENEWAL, RENEWAL_LOW, RENEWAL_HIGH]
+    scores = scores.where(rows["status"].ne(worklist.NOT_SCORED)).assign(**scores[of_renewal].where(scored))
     rows = rows.join(scores.rename(columns={target: f"{target}_probability" for target in TARGETS}))
     rows = rows.join(reasons.where(scored)).join(
         prescribed_playbooks.drop(columns=["gain_per_hour", "hours"]).where(scored)
     )
     alerts = observations.get("alerts")
-    return rows.assign(alerts=alerts, renewal_model=models["renewal"], expansion_model=models.get("expansion"))
+    return rows.assign(
+        health=observations.get("health"),
+        alerts=alerts,
+        renewal_model=models.get(RENEWAL),
+        expansion_model=models.get("expansion"),
+    )
 
 
 def _check_fault_share(fault_summary: Mapping[str, Any], rows: int, limit: float) -> None:
@@ -140,44 +152,54 @@ def name_playbooks(prescribed_playbooks: pd.DataFrame, library: PlaybookLibrary,
 
 
 def alert_codes(accounts: pd.Series, alerts: pd.DataFrame) -> pd.Series:
-    """Alert codes of each account, joined by semicolons; None for accounts without an alert.
+    """Alert codes of each row's account, joined by semicolons; None for accounts without an alert.
 
     `alerts` has one row per account and code. Codes that are not in `ALERT_CODES` and alerts of accounts that are not
     listed are left out.
     """
-    account_position = pd.Index(accounts).get_indexer(pd.Index(alerts["account_id"]))
+    row_account, ids = pd.factorize(accounts)
+    account_position = pd.Index(ids).get_indexer(pd.Index(alerts["account_id"]))
     code_position = pd.Index(ALERT_CODES).get_indexer(pd.Index(alerts["code"]))
     known = (account_position >= 0) & (code_position >= 0)
-    mask = np.bincount(account_position[known], 1 << code_position[known], len(accounts)).astype(np.int64)
+    mask = np.bincount(account_position[known], 1 << code_position[known], len(ids)).astype(np.int64)
     texts = np.array([None, *ALERT_COMBINATIONS[1:]], object)
-    return pd.Series(texts[mask], accounts.index, dtype=object)
+    return pd.Series(texts[mask][row_account], accounts.index, dtype=object)
 
 
 def ranking_columns(
     risk_list: pd.DataFrame, gain_per_hour: pd.Series, hours: pd.Series, options: ListOptions
 ) -> pd.DataFrame:
-    """Compute `rank`, `within_capacity`, `risk_band`, `arr_at_risk` and `quadrant`; one row per row of the list."""
+    """Compute `rank`, `within_capacity`, `risk_band`, `arr_at_risk` and `quadrant`; one row per row of the list.
+
+    Of equal scores the larger ARR at risk comes first; without a probability, the earlier decision.
+    """
     renewal = risk_list["renewal_probability"]
     band = worklist.risk_band(renewal, options.bands.high, options.bands.medium)
     at_risk = worklist.arr_at_risk(risk_list["arr"], renewal)
     portfolio = (risk_list["arr"], risk_list["csm"], risk_list["account_id"])
-    ranks = worklist.rank_accounts(gain_per_hour, *portfolio, options.capacity.for_manager, hours, at_risk)
+    ties = at_risk.fillna(-risk_list["days_to_decision"].astype("float64"))
+    ranks = worklist.rank_accounts(gain_per_hour, *portfolio, options.capacity.for_manager, hours, ties)
     groups = worklist.quadrant(band, risk_list["expansion_probability"], options.expansion_threshold)
     return ranks.assign(risk_band=band, arr_at_risk=at_risk, quadrant=groups)
 
 
 def _rank_order(risk_list: pd.DataFrame) -> np.ndarray:
     """Row positions in rank order: the first rank of every manager, then every second rank, and so on. Rows of equal
-    rank are ordered by ARR at risk, largest first."""
+    rank are ordered by ARR at risk, largest first; rows without a rank by status, then by ARR."""
+    places = {status: place for place, status in enumerate(worklist.STATUSES)}
     keys = pd.DataFrame(
         {
             "rank": risk_list["rank"].astype("float64"),
+            "status": risk_list["status"].map(places),
             "arr_at_risk": -risk_list["arr_at_risk"].fillna(0.0),
             "arr": -risk_list["arr"].fillna(0.0),
             "key": worklist.sort_key(risk_list["account_id"]),
+            "renewal_id": risk_list["renewal_id"],
         }
     ).reset_index(drop=True)
-    return keys.sort_values(["rank", "arr_at_risk", "arr", "key"], na_position="last", kind="stable").index.to_numpy()
+    return keys.sort_values(
+        ["rank", "status", "arr_at_risk", "arr", "key", "renewal_id"], na_position="last", kind="stable"
+    ).index.to_numpy()
 
 
 def validate_list(risk_list: pd.DataFrame) -> None:
@@ -191,8 +213,8 @@ def validate_list(risk_list: pd.DataFrame) -> None:
             f"the columns of the list differ from its contract: {differences} are missing or unexpected"
         )
     violations = row_checks.describe_violations(risk_list)
-    if duplicates := int(risk_list.duplicated(["as_of", "account_id"]).sum()):
-        violations.append(f"{duplicates} accounts are listed twice")
+    if duplicates := int(risk_list["renewal_id"].duplicated().sum()):
+        violations.append(f"{duplicates} renewals are listed twice")
     if without_id := int(risk_list["account_id"].isna().sum()):
         violations.append(f"account_id is empty in {without_id} rows")
     if risk_list["as_of"].isna().any() or risk_list["as_of"].nunique() > 1:

@@ -90,9 +90,19 @@ def mark_invalid_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 def clear_unscored_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Empty the columns that only scored accounts may have in all other rows; one row per input row."""
-    scored = rows["status"].eq(worklist.SCORED)
-    names = [column.name for column in COLUMNS if column.scored_only and column.name in rows]
-    return rows.assign(**{name: rows[name].where(scored) for name in names})
+    status = rows["status"]
+    may_have = {
+        "scored_only": status.eq(worklist.SCORED),
+        "ranked_only": status.isin(worklist.RANKED),
+        "predicted": status.ne(worklist.NOT_SCORED),
+    }
+    emptied = {
+        column.name: rows[column.name].where(allowed)
+        for constraint, allowed in may_have.items()
+        for column in COLUMNS
+        if getattr(column, constraint) and column.name in rows
+    }
+    return rows.assign(**emptied)
 
 
 def _build_fault(rows: pd.DataFrame, violation: InvariantViolation, position: int) -> Fault:
@@ -134,6 +144,9 @@ def _check_column(rows: pd.DataFrame, column: ListColumn, is_scored: Flags, is_l
     tests = {"unreadable": unreadable}
     if column.required:
         tests["empty"] = values.isna().to_numpy(bool) & ~unreadable & is_listed
+    if column.required_when_due:
+        is_due = rows["status"].ne(worklist.NOT_DUE).to_numpy(bool)
+        tests["empty"] = values.isna().to_numpy(bool) & ~unreadable & is_listed & is_due
     if column.values:
         tests["unknown_value"] = values.notna().to_numpy(bool) & ~values.isin(column.values).to_numpy(bool)
     if column.kind == "probability":
@@ -144,6 +157,8 @@ def _check_column(rows: pd.DataFrame, column: ListColumn, is_scored: Flags, is_l
         tests["no_probability"] = values.isna().to_numpy(bool) & ~unreadable & is_scored
     if column.scored_only:
         tests["not_scored_filled"] = _find_filled(values, ~is_scored)
+    if column.ranked_only:
+        tests["not_scored_filled"] = _find_filled(values, ~rows["status"].isin(worklist.RANKED).to_numpy(bool))
     if column.name == RENEWAL_HIGH and {*REQUIRED_SCORES} <= {*rows.columns}:
         tests["outside_interval"] = is_scored & ~_is_inside_interval(rows)
     return tests
@@ -168,33 +183,30 @@ def _is_inside_interval(rows: pd.DataFrame) -> Flags:
 
 
 def status_reasons(rows: pd.DataFrame, min_history_days: int, max_out_of_range: float) -> pd.DataFrame:
-    """Reasons why accounts are not scored: one row per account without a score, one column per language.
+    """Reasons why rows have no score: one row per row without one, one column per language.
 
     `rows` has `status`, `FAULT_COLUMN` and `OUT_OF_RANGE_SHARE`. `min_history_days` is the required age of an account
     in days, and `max_out_of_range` the largest share of out-of-range feature values that is scored.
     """
     unscored = rows[rows["status"].ne(worklist.SCORED)]
-    cases = list(zip(unscored["status"], unscored[FAULT_COLUMN], unscored[OUT_OF_RANGE_SHARE], strict=True))
     texts = {
-        language: [_status_reason(*case, min_history_days, max_out_of_range, Messages(language)) for case in cases]
+        language: [
+            _status_reason(row, min_history_days, max_out_of_range, Messages(language))
+            for row in unscored[["status", FAULT_COLUMN, OUT_OF_RANGE_SHARE]].itertuples(index=False)
+        ]
         for language in MESSAGES
     }
     return pd.DataFrame(texts, index=unscored.index, dtype=object)
 
 
-def _status_reason(
-    status: str,
-    fault: Fault | None,
-    out_of_range_share: float,
-    min_history_days: int,
-    max_out_of_range: float,
-    messages: Messages,
-) -> str:
-    if isinstance(fault, Fault):
-        return fault.sentence(messages)
-    if status == worklist.UNLIKE_TRAINING:
-        return messages.text("status_reason.unlike_training", share=out_of_range_share, most=max_out_of_range)
-    return messages.text("status_reason.too_little_history", days=min_history_days)
+def _status_reason(row: Any, min_history_days: int, max_out_of_range: float, messages: Messages) -> str:
+    if isinstance(row.fault, Fault):
+        return row.fault.sentence(messages)
+    if row.status == worklist.UNLIKE_TRAINING:
+        return messages.text("status_reason.unlike_training", share=row.out_of_range_share, most=max_out_of_range)
+    if row.status == worklist.TOO_LITTLE_HISTORY:
+        return messages.text("status_reason.too_little_history", days=min_history_days)
+    return messages.text(f"status_reason.{row.status}")
 
 
 def summarize_faults(rows: pd.DataFrame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from renewals.features.patterns import normalize_text
 from renewals.features.policy import ConfigSection
+from renewals.models.settings import HealthSettings
 
 Language = Literal["en", "zh"]
 WHAT_IF_FEATURES = (
@@ -71,6 +72,7 @@ class ListOptions(ConfigSection):
     """A row that breaks an invariant is listed without a score. If a larger share of the rows does, nothing is
     published; a single row never stops a list."""
     bands: Bands = Bands()
+    health: HealthSettings = HealthSettings()
     expansion_threshold: float = Field(default=0.25, gt=0, le=1)
     """Probability of expansion from which an account is worth expanding (J5)."""
     capacity: Capacity = Capacity()

@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import KEY, Family, as_number, quantize
+from renewals.features.family import KEY, RENEWAL_KEY, Family, as_number, quantize
 from renewals.features.point_in_time import hours_between
 
 commitment = Family("commitment", en="Contract", zh="合同", theme="contract")
@@ -16,9 +16,9 @@ commitment = Family("commitment", en="Contract", zh="合同", theme="contract")
 
 
 @commitment.source
-def observation(spine: ir.Table) -> ir.Table:
-    """The spine: one row per (account_id, as_of)."""
-    return spine
+def observation(observations: ir.Table) -> ir.Table:
+    """The spine: one row per (account_id, renewal_id, as_of)."""
+    return observations
 
 
 @commitment.source
@@ -28,11 +28,11 @@ def term(terms: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def main(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """Largest running term of the main renewal: one row per (account_id, as_of)."""
-    sets = spine.select(*KEY, "renewal_date")
-    due = terms.filter(_.running).join(sets, [*KEY, "renewal_date"])
-    order = ibis.window(group_by=KEY, order_by=[_.value.desc(), _.contract_id])
+def main(terms: ir.Table, observations: ir.Table) -> ir.Table:
+    """Largest term of the renewal: one row per (account_id, renewal_id, as_of)."""
+    members = terms.filter(_.running | _.overdue).rename(renewal_id="in_renewal")
+    due = members.semi_join(observations, RENEWAL_KEY)
+    order = ibis.window(group_by=RENEWAL_KEY, order_by=[_.value.desc(), _.contract_id])
     return due.mutate(place=ibis.row_number().over(order)).filter(_.place == 0)
 
 
@@ -43,9 +43,9 @@ def started_term(terms: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def earlier_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
-    """Earlier terms of the main product with today's price and seats: one row per (account_id, as_of, term)."""
-    now = main(terms, spine)
+def earlier_term(terms: ir.Table, observations: ir.Table) -> ir.Table:
+    """Earlier terms of the renewal's main product, with today's price and seats: one row per (renewal, as_of, term)."""
+    now = main(terms, observations)
     before = terms.filter(_.has_started).select(
         *KEY, "product", old_value="value", old_seats="seats", old_began="began_ago", old_id="contract_id"
     )
@@ -53,17 +53,17 @@ def earlier_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @commitment.source
-def previous_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
+def previous_term(terms: ir.Table, observations: ir.Table) -> ir.Table:
     """Latest earlier term of the main product; several rows if several started on the same day."""
-    pairs = earlier_term(terms, spine)
-    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.min()), [*KEY, "old_began"])
+    pairs = earlier_term(terms, observations)
+    return pairs.join(pairs.group_by(*RENEWAL_KEY).agg(old_began=_.old_began.min()), [*RENEWAL_KEY, "old_began"])
 
 
 @commitment.source
-def first_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
+def first_term(terms: ir.Table, observations: ir.Table) -> ir.Table:
     """Earliest term of the main product; several rows if several started on the same day."""
-    pairs = earlier_term(terms, spine)
-    return pairs.join(pairs.group_by(*KEY).agg(old_began=_.old_began.max()), [*KEY, "old_began"])
+    pairs = earlier_term(terms, observations)
+    return pairs.join(pairs.group_by(*RENEWAL_KEY).agg(old_began=_.old_began.max()), [*RENEWAL_KEY, "old_began"])
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def first_term(terms: ir.Table, spine: ir.Table) -> ir.Table:
     zh="距续约 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def days_to_renewal(observation: ir.Table) -> ir.Value:
-    """Days to the end of the main renewal's terms."""
+    """Days to the end of the renewal's terms."""
     return observation.days_to_renewal.max()
 
 
@@ -105,7 +105,7 @@ def account_age(observation: ir.Table) -> ir.Value:
     zh="当前合同期已过 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_age(observation: ir.Table) -> ir.Value:
-    """Days since the start of the current term of the main renewal."""
+    """Days since the start of the current term of the renewal."""
     return observation.term_age.max()
 
 
@@ -115,7 +115,7 @@ def term_age(observation: ir.Table) -> ir.Value:
     zh="合同期 {value:.0f} 天（同类客户：{peer:.0f} 天）",
 )  # fmt: skip
 def term_length(observation: ir.Table) -> ir.Value:
-    """Length in days of the current term of the main renewal: monthly, yearly, several years."""
+    """Length in days of the current term of the renewal: yearly, several years; unknown where it rolls on."""
     return (observation.term_age + observation.days_to_renewal).max()
 
 
@@ -125,8 +125,8 @@ def term_length(observation: ir.Table) -> ir.Value:
     zh="年度经常性收入 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
 def arr(observation: ir.Table) -> ir.Value:
-    """ARR of all running terms in the reporting currency."""
-    return observation.arr.max()
+    """ARR of the account in the reporting currency: of all terms that run or are overdue."""
+    return observation.account_arr.max()
 
 
 @commitment.feature(
@@ -135,8 +135,8 @@ def arr(observation: ir.Table) -> ir.Value:
     zh="本次续约涉及 {value:.0%} 的收入（同类客户：{peer:.0%}）",
 )  # fmt: skip
 def arr_due_share(observation: ir.Table) -> ir.Value:
-    """ARR of the main renewal over the ARR of all running terms."""
-    return (observation.arr_due / observation.arr.nullif(0.0)).max()
+    """ARR of the renewal over the ARR of the account."""
+    return (observation.arr_due / observation.account_arr.nullif(0.0)).max()
 
 
 @commitment.feature(
@@ -145,7 +145,7 @@ def arr_due_share(observation: ir.Table) -> ir.Value:
     zh="续约合同是否已签：{value}（同类客户：{peer}）",
 )  # fmt: skip
 def follow_on_signed(observation: ir.Table) -> ir.Value:
-    """1 if a follow-on of the main renewal is already signed, else 0."""
+    """1 if a follow-on of the renewal is already signed, else 0."""
     return as_number(observation.renewal_signed.any())
 
 
@@ -185,7 +185,7 @@ def auto_renew(term: ir.Table) -> ir.Value:
     zh="套餐为 {value}（多数同类客户：{peer}）",
 )  # fmt: skip
 def plan(main: ir.Table) -> ir.Value:
-    """Plan of the main renewal's largest term (C2)."""
+    """Plan of the renewal's largest term (C2)."""
     return main.plan.max()
 
 
@@ -195,7 +195,7 @@ def plan(main: ir.Table) -> ir.Value:
     zh="每席位每年 {value:,.0f}（同类客户：{peer:,.0f}）",
 )  # fmt: skip
 def price_per_seat(main: ir.Table) -> ir.Value:
-    """ARR per seat of the main renewal's largest term."""
+    """ARR per seat of the renewal's largest term."""
     return (main.value / main.seats.cast("float64").nullif(0.0)).max()
 
 

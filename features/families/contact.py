@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.features.family import KEY, Family, quantize
+from renewals.features.family import KEY, RENEWAL_KEY, Family, quantize
 from renewals.features.point_in_time import as_of_rows
 from renewals.features.policy import CONTACT_KINDS
 
@@ -25,12 +25,12 @@ def customer_touch(customer_touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
 
 
 @contact.source
-def term_touch(touchpoints: ir.Table, spine: ir.Table) -> ir.Table:
-    """Touchpoints of the current term: one row per (account_id, as_of, touchpoint).
+def term_touch(touchpoints: ir.Table, observations: ir.Table, spine: ir.Table) -> ir.Table:
+    """Touchpoints of the current term: one row per (account_id, renewal_id, as_of, touchpoint).
 
     `place` is its position in the term, 0 at the start and 1 today.
     """
-    ages = spine.select(*KEY, "term_age")
+    ages = observations.select(*RENEWAL_KEY, "term_age")
     known = as_of_rows("touchpoints", touchpoints, spine).join(ages, KEY)
     return known.filter(_.days_ago <= _.term_age).mutate(place=quantize(1.0 - _.days_ago / _.term_age.cast("float64")))
 

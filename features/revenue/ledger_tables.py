@@ -227,7 +227,7 @@ def table_types(ids: dict[str, pa.DataType]) -> dict[str, pa.Schema]:
             ("renewal_date", day), ("arr", pa.float64()), ("currency", text), ("seats", integer),
             ("auto_renew", flag), ("signed_at", instant), ("paid_at", instant), ("cancelled_at", instant),
             ("notice_days", integer), ("notice_given", day), ("replaced_at", day), ("signed_ahead", flag),
-            ("rolling", flag),
+            ("rolling", flag), ("is_open", flag),
         ],
         "term_outcomes": [("term", integer), ("renewed", pa.int8()), ("matured_at", instant)],
     }  # fmt: skip

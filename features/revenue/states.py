@@ -37,6 +37,8 @@ class TermState(NamedTuple):
     signed_ahead: bool
     """True if it is followed by a further term, as known."""
     rolling: bool
+    is_open: bool
+    """True while its outcome is not final and nothing follows it: its customer is not lost yet."""
 
 
 class StateLog:
@@ -100,6 +102,7 @@ class StateLog:
             replaced_at=min(terms_after, default=term.renewed_in_place),
             signed_ahead=any(pair.kind == "renewal" for pair in term.new_pairs),
             rolling=settlement.is_rolling(term),
+            is_open=term.final is None and not term.new_pairs,
         )
 
 

@@ -7,7 +7,6 @@ numeric features. It returns None if its columns are missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from renewals.models.training.splits import Fold, term_weights
+from renewals.models.ranking.health import health_points
+from renewals.models.settings import HealthSettings
+from renewals.models.training.splits import KEY, Fold, term_weights
 from renewals.models.training.walk_forward import LINEAR_BASELINE, parallel_map
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ FEW_FEATURES = (
     "arr",
     "account_age",
 )
+NEUTRAL_HEALTH = 50.0
+"""Health points of an account without any known indicator."""
 PRIOR_WEIGHT = 10.0
 """Weight, in renewals, of the overall base rate in the rate of a group."""
 
@@ -86,57 +89,13 @@ def logistic_regression(train: pd.DataFrame, test: pd.DataFrame, features: Seque
     return _predict_logistic(train, test, list(features)) if len(features) else None
 
 
-@dataclass(frozen=True)
-class HealthIndicator:
-    """A feature value as a score: 0 at `poor` and beyond, 100 at `good` and beyond, linear between."""
-
-    feature: str
-    poor: float
-    good: float
-
-    def score(self, rows: pd.DataFrame) -> Floats:
-        """Score of each row, 0 to 100; NaN if the value is missing."""
-        value = rows[self.feature].to_numpy(np.float64, na_value=np.nan)
-        return 100 * np.clip((value - self.poor) / (self.good - self.poor), 0, 1)
-
-
-HEALTH_INDICATORS: tuple[tuple[float, tuple[HealthIndicator, ...]], ...] = (
-    (0.40, (HealthIndicator("days_since_last_use", 60, 7), HealthIndicator("seat_activation_28d", 0, 0.6),
-            HealthIndicator("active_people_change_90d", -0.5, 0))),
-    (0.20, (HealthIndicator("days_since_use_s", 120, 14), HealthIndicator("days_since_customer_contact", 180, 30))),
-    (0.15, (HealthIndicator("sla_breaches_90d", 3, 0), HealthIndicator("backlog_of_high", 2, 0),
-            HealthIndicator("first_response_hours_90d", 72, 8))),
-    (0.15, (HealthIndicator("latest_survey_score_nps", 0, 9), HealthIndicator("survey_response_rate", 0, 0.5))),
-    (0.10, (HealthIndicator("goals_reached_share", 0, 1),)),
-)  # fmt: skip
-"""The health score's parts: use, engagement of decision makers, support, sentiment and value. Each has a weight and the
-indicators of which it is the mean.
-
-Weights and thresholds are set by hand and not fitted, as customer-success tools ship them. No indicator is an action of
-the vendor: a baseline must be fit to be served (domain M5)."""
-NEUTRAL_HEALTH = 50.0
-"""Health score of an account without any known indicator."""
-
-
 def health_score(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> Floats | None:
     """Predict by a logistic regression on the hand-weighted health score; None if no indicator is a feature."""
-    if not any(indicator.feature in features for _, indicators in HEALTH_INDICATORS for indicator in indicators):
+    settings = HealthSettings()
+    if not set(settings.features) & set(features):
         return None
-    past, now = (rows.assign(health=compute_health(rows, features)) for rows in (train, test))
+    past, now = (rows.assign(health=health_points(rows, settings).fillna(NEUTRAL_HEALTH)) for rows in (train, test))
     return _predict_logistic(past, now, ["health"])
-
-
-def compute_health(rows: pd.DataFrame, features: Sequence[str]) -> Floats:
-    """Health score of each row, 0 to 100. The weight of missing parts goes to the known ones."""
-    total, known_weight = np.zeros(len(rows)), np.zeros(len(rows))
-    for weight, indicators in HEALTH_INDICATORS:
-        scores = np.array([indicator.score(rows) for indicator in indicators if indicator.feature in features]).reshape(
-            -1, len(rows)
-        )
-        known = (~np.isnan(scores)).sum(axis=0)
-        mean = np.divide(np.nansum(scores, axis=0), known, out=np.zeros(len(rows)), where=known > 0)
-        total, known_weight = total + weight * mean, known_weight + weight * (known > 0)
-    return np.divide(total, known_weight, out=np.full(len(rows), NEUTRAL_HEALTH), where=known_weight > 0)
 
 
 def _predict_logistic(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> Floats:
@@ -187,6 +146,6 @@ def predict_baselines(
 
 def _predict_fold(train: pd.DataFrame, test: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     probabilities = {name: baseline(train, test, features) for name, baseline in BASELINES.items()}
-    return test[["account_id", "as_of"]].assign(
+    return test[KEY].assign(
         **{name: probability for name, probability in probabilities.items() if probability is not None}
     )

@@ -231,12 +231,12 @@ def compare_distribution(
 
 
 def last_predictions(predictions: pd.DataFrame, lead_days: int) -> pd.DataFrame:
-    """Last prediction for each renewal at least `lead_days` ahead; one row per (account_id, renewal_date).
+    """Last prediction for each renewal at least `lead_days` ahead; one row per renewal.
 
     A renewal is on about a dozen lists, but its outcome is one fact, not twelve.
     """
     ahead = predictions[(predictions["renewal_date"] - predictions["as_of"]).dt.days >= lead_days]
-    return ahead.sort_values("as_of", kind="stable").drop_duplicates(["account_id", "renewal_date"], keep="last")
+    return ahead.sort_values("as_of", kind="stable").drop_duplicates("renewal_id", keep="last")
 
 
 def compare_calibration(

@@ -216,7 +216,7 @@ def compare_with_champion(rows: pd.DataFrame, target: str, gate: GateSettings) -
     `rows` come from `pair_predictions`, with the columns of `gate.segments` where they exist. `gain` is the decrease of
     the log loss and `auc` the increase of the AUC; both are None with too few terms.
     """
-    rows = rows[~rows["renewal_signed"].astype(bool)]
+    rows = rows[metrics.is_undecided(rows)]
     rows = metrics.select_at_lead(rows, gate.lead_days) if target == RENEWAL else rows
     counts: dict[str, Any] = {"rows": len(rows), "terms": int(rows["term"].nunique()), "gain": None, "auc": None}
     if counts["terms"] < gate.min_renewals:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from renewals.models.evaluation import gate
 from renewals.models.evaluation.backtest import verdict
-from renewals.models.metrics import Resampling, log_loss_gain, log_loss_per_row, select_at_lead
+from renewals.models.metrics import Resampling, is_undecided, log_loss_gain, log_loss_per_row, select_at_lead
 from renewals.models.settings import (
     RENEWAL,
     CalibrationSettings,
@@ -187,7 +187,7 @@ def trial_loss(
         predictions.append(walk_forward.predict_at_origin(data.observed, origin_fit, selection, settings))
         origin_fits.append(origin_fit)
         rows = pd.concat(predictions, ignore_index=True)
-        rows = rows[~rows["renewal_signed"].astype(bool)]
+        rows = rows[is_undecided(rows)]
         if len(rows):
             weight = term_weights(rows["term"]) * walk_forward.recency_weights(
                 rows["as_of"], data.cutoff, base_calibration
@@ -286,7 +286,7 @@ def changed_setting(setting: Mapping[str, float], current: Mapping[str, float]) 
 
 def holdout_rows(final: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
     """Held-out rows: observed from the cutoff on, with a final outcome and no signed renewal."""
-    return final[(final["as_of"] >= cutoff) & ~final["renewal_signed"].astype(bool)].reset_index(drop=True)
+    return final[(final["as_of"] >= cutoff) & is_undecided(final)].reset_index(drop=True)
 
 
 def compare_with_current(

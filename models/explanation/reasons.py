@@ -243,6 +243,13 @@ def render_reasons(
     return _to_frame(_reason_columns(selection, sentences.reshape(selected.shape), features))
 
 
+def empty_reasons() -> pd.DataFrame:
+    """The columns of `render_reasons`, without rows."""
+    none = np.zeros((0, REASON_COUNT), np.int64)
+    selection = SelectedReasons(none, none.astype(np.float64), np.zeros((0, STRENGTH_COUNT), np.int64))
+    return _to_frame(_reason_columns(selection, np.empty((0, REASON_COUNT + STRENGTH_COUNT), object), []))
+
+
 def _render_sentences(feature: FeatureMeta, values: pd.Series, peer_values: Any, group: Ints, phrases: Phrases) -> Any:
     """One feature's sentence for each value, compared with the typical value of its group."""
     display_groups = _factorize(_display_groups(values, _display_rounding(feature, phrases.language)))

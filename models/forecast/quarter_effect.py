@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import logit, logsumexp
 
-from renewals.models.metrics import EPSILON, select_at_lead
+from renewals.models.metrics import EPSILON, is_undecided, select_at_lead
 from renewals.models.random_intercept import deviation_posterior, outcome_log_likelihood
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ def fit_quarter_effect_sd(predictions: pd.DataFrame, day: pd.Timestamp, prior_sd
     not independent, so their log-likelihoods are averaged. The prior is a half-normal with scale `prior_sd`: with few
     quarters the estimate stays near 0.
     """
-    final = predictions[(predictions["matured_at"] <= day) & ~predictions["renewal_signed"].astype(bool)]
+    final = predictions[(predictions["matured_at"] <= day) & is_undecided(predictions)]
     due = pd.to_datetime(final["renewal_date"])
     final = final.assign(quarter=(due.dt.year * 12 + due.dt.month - day.month) // 3)
     leads = pd.concat([select_at_lead(final, lead).assign(lead=lead) for lead in QUARTER_LEADS])

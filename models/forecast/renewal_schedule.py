@@ -114,11 +114,11 @@ def late_renewal_rate(inputs: ForecastInputs, days: Ints) -> Floats:
 def build_schedule(inputs: ForecastInputs, day_scores: pd.DataFrame) -> pd.DataFrame:
     """Build the schedule: renewals due in the next four quarters and pending ones; one row per renewal or follow-on.
 
-    `day_scores` has the scores of the day: account_id, renewal_date, probability. All renewals of an account get its
-    probability; accounts without a score get the rate of their size band. `quarter` is the quarter of the due date, 0
-    if pending; `moves` is the quarter in which the money changes, 0 if it already has. Rows with `generation` above 0
-    are follow-ons: one comes due only if the row at index `after` is renewed, and with probability `share` of this
-    length.
+    `day_scores` has the scores of the day: account_id, renewal_date, probability. A renewal without a score gets that
+    of the account's first scored one; accounts without a score get the rate of their size band. `quarter` is the
+    quarter of the due date, 0 if pending; `moves` is the quarter in which the money changes, 0 if it already has. Rows
+    with `generation` above 0 are follow-ons: one comes due only if the row at index `after` is renewed, and with
+    probability `share` of this length.
     """
     day, renewals = inputs.day, inputs.renewals
     open_renewals = renewals[
@@ -170,10 +170,14 @@ def _account_bands(inputs: ForecastInputs) -> pd.Series:
 
 def _renewal_probabilities(rows: pd.DataFrame, day_scores: pd.DataFrame, inputs: ForecastInputs) -> Floats:
     """Renewal probability of each row; 1 if decided."""
-    scores = (
-        day_scores.dropna(subset="probability").drop_duplicates("account_id").set_index("account_id")["probability"]
-    )
-    scored = rows["account_id"].map(scores).astype(np.float64).fillna(_band_rates(rows["size_band"], inputs))
+    scores = day_scores.dropna(subset="probability")
+    open_scores = scores[scores["probability"] > 0]  # a notice is about one renewal, and says nothing of the others
+    by_account = open_scores.drop_duplicates("account_id").set_index("account_id")["probability"]
+    by_renewal = scores.assign(end_date=pd.to_datetime(scores["renewal_date"]).astype(rows["end_date"].dtype))
+    by_renewal = by_renewal.drop_duplicates(["account_id", "end_date"])[["account_id", "end_date", "probability"]]
+    own = rows[["account_id", "end_date"]].merge(by_renewal, on=["account_id", "end_date"], how="left")["probability"]
+    scored = own.astype(np.float64).set_axis(rows.index).fillna(rows["account_id"].map(by_account).astype(np.float64))
+    scored = scored.fillna(_band_rates(rows["size_band"], inputs))
     days_overdue = (inputs.day - rows["due_at"]).dt.days.to_numpy()
     probability = np.where(days_overdue > 0, late_renewal_rate(inputs, days_overdue), scored)
     return np.where(rows["decided"], 1.0, probability)

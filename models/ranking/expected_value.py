@@ -4,7 +4,7 @@ A playbook that addresses a reason adds its effect, in log-odds, to the account'
 playbook adds it to the probability of that expansion:
 
     saved = arr x (sigmoid(logit(p) + share x effect) - p)        zero after the decision
-    won   = arr x expansion_arr_share x p x (sigmoid(logit(q) + effect) - q)
+    won   = account_arr x expansion_arr_share x p x (sigmoid(logit(q) + effect) - q)
 
 where p is the probability of renewal, q that of the expansion, and `expansion_arr_share` the ARR of the expansion as a
 share of the account's ARR; the expansion is kept only if the account renews. An account at 2 % or 98 % gains little,
@@ -56,7 +56,7 @@ def prescribe_playbooks(
 ) -> pd.DataFrame:
     """Prescribe up to three playbooks for each account and compute their value; one row per row of `accounts`.
 
-    `accounts` has stage, size_band, arr, days_to_renewal (and days_to_decision, R12) and renewal_signed;
+    `accounts` has stage, size_band, arr, account_arr, days_to_renewal (and days_to_decision, R12) and renewal_signed;
     `probabilities` a column per target, missing where the account is not scored; `reasons` the themes, contributions
     and actionable flags of the reasons. All have the same index. An expansion playbook requires an expansion
     probability of at least `expansion_threshold`.
@@ -69,6 +69,7 @@ def prescribe_playbooks(
     library, effects = available.library, available.effects
     renewal = probabilities["renewal"].to_numpy(np.float64, na_value=np.nan)
     arr = accounts["arr"].fillna(0.0).to_numpy(np.float64)
+    account_arr = accounts.get("account_arr", accounts["arr"]).fillna(0.0).to_numpy(np.float64)
     hours = np.array([*(play.hours for play in library.plays.values()), 1.0])
     effect = np.array([*(effects[key].log_odds for key in library.plays), 0.0])
     signed = accounts.get("renewal_signed", pd.Series(False, index=accounts.index)).astype("boolean").fillna(False)
@@ -84,7 +85,7 @@ def prescribe_playbooks(
         np.isnan(probability_gain), np.nan, np.where(in_time & (slots != NO_PLAY), arr[:, None] * probability_gain, 0.0)
     )
     expansion_plays, expansion_gains = expansion_playbooks(
-        probabilities, renewal * arr, library, effects, expansion_threshold
+        probabilities, renewal * account_arr, library, effects, expansion_threshold
     )
     slots, gains = merge_expansion(slots, gains, expansion_plays, expansion_gains, hours)
     best = (gains / hours[slots]).argmax(axis=1) if len(slots) else np.zeros(0, np.int64)

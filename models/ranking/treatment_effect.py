@@ -26,6 +26,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from renewals.models.metrics import is_undecided
 from renewals.models.ranking.playbooks import ANY_PLAYBOOK
 from renewals.models.settings import RENEWAL, EffectSettings, LinearSettings
 from renewals.models.training.ensemble import Floats, fit_linear
@@ -94,13 +95,15 @@ class EffectEstimate:
 def analysis_sample(observed: pd.DataFrame, interventions: pd.DataFrame, settings: EffectSettings) -> pd.DataFrame:
     """Observations that can be compared, one row per (account_id, as_of); adds `treated` and `weight`.
 
-    `observed` holds final rows (`models.training.splits.observations`). `treated` is the playbook of an intervention
-    that started in the window from `as_of` on, or "". Rows with an intervention in the washout days before are excluded
-    on both sides, because its lasting effect would count as the account's own. So are rows near the end of the
-    contract: decisions have been made and accounts that decided to leave are no longer treated, which would make any
-    treatment look good. Of each renewal's untreated rows a random sample remains, weighted to represent all of them.
+    An account counts once, with its main renewal: its managers treat the account. `observed` holds final rows
+    (`models.training.splits.observations`). `treated` is the playbook of an intervention that started in the window
+    from `as_of` on, or "". Rows with an intervention in the washout days before are excluded on both sides, because its
+    lasting effect would count as the account's own. So are rows near the end of the contract: decisions have been made
+    and accounts that decided to leave are no longer treated, which would make any treatment look good. Of each
+    renewal's untreated rows a random sample remains, weighted to represent all of them.
     """
-    rows = observed.sort_values(["as_of", "account_id"], kind="stable", ignore_index=True)
+    rows = observed[observed["is_main"].astype(bool)]
+    rows = rows.sort_values(["as_of", "account_id"], kind="stable", ignore_index=True)
     starts = interventions.assign(started_at=interventions["started_at"].astype(rows["as_of"].dtype))
     starts = starts.sort_values(["started_at", "account_id", "playbook"], kind="stable")
     following, preceding = (
@@ -115,7 +118,7 @@ def analysis_sample(observed: pd.DataFrame, interventions: pd.DataFrame, setting
     duplicate = within & rows.duplicated(
         ["account_id", "started_at"], keep="last"
     )  # an intervention belongs to the newest observation before it
-    usable = rested & ~duplicate & ~rows["renewal_signed"].astype(bool) & (rows[LEAD_COLUMN] >= settings.min_lead_days)
+    usable = rested & ~duplicate & is_undecided(rows) & (rows[LEAD_COLUMN] >= settings.min_lead_days)
     return _sample_untreated(rows[usable].sort_values(KEY, kind="stable", ignore_index=True), settings)
 
 

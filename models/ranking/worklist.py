@@ -12,12 +12,27 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from renewals.features import spine
+
 SCORED = "scored"
 TOO_LITTLE_HISTORY = "too_little_history"
 UNLIKE_TRAINING = "unlike_training"
 NOT_SCORED = "not_scored"
 """The row violates an invariant of the list: a value, a probability or a fact about the account is impossible."""
-STATUSES = (SCORED, TOO_LITTLE_HISTORY, UNLIKE_TRAINING, NOT_SCORED)
+OVERDUE = "overdue"
+"""The contract ended within the grace and nothing follows: still a customer."""
+LEAVING = "leaving"
+"""The customer gave notice and stays to the end."""
+SIGNED = "signed"
+"""What follows is signed, or the last day for notice has passed without notice."""
+NOT_DUE = "not_due"
+"""Nothing of the customer is due within the horizon."""
+NO_MODEL = "no_model"
+"""There is no model yet: the row is ranked by ARR and health."""
+STATUSES = (SCORED, NO_MODEL, OVERDUE, LEAVING, TOO_LITTLE_HISTORY, UNLIKE_TRAINING, NOT_SCORED, SIGNED, NOT_DUE)
+"""In the order in which rows without a rank are listed."""
+RANKED = (SCORED, NO_MODEL)
+"""Statuses of the rows that are ranked."""
 RISK_BANDS = ("high", "medium", "low")
 QUADRANTS = ("save", "save_and_grow", "grow", "keep")
 
@@ -38,10 +53,29 @@ class PortfolioLimits(Protocol):
         """Maximum number of hours; None for no limit."""
 
 
-def score_status(history_days: pd.Series, min_days: int) -> pd.Series:
-    """`scored` for rows with at least `min_days` of history, else (also if unknown) `too_little_history`."""
-    enough = (history_days >= min_days).fillna(False).to_numpy(bool)
-    return pd.Series(np.where(enough, SCORED, TOO_LITTLE_HISTORY), index=history_days.index, dtype=object)
+def row_status(observations: pd.DataFrame, min_history_days: int, has_model: bool = True) -> pd.Series:
+    """Status of each observation before it is scored; one value per row.
+
+    A renewal that is due and not decided is `scored` if the account's first contract began at least `min_history_days`
+    ago, else (also if unknown) `too_little_history`; without a model it is `no_model`.
+    """
+    state = observations["renewal_state"]
+    decided = [
+        (state.eq(spine.OVERDUE), OVERDUE),
+        (state.eq(spine.NOT_DUE), NOT_DUE),
+        (observations["signed"], SIGNED),
+        (observations["notice_given"], LEAVING),
+        (pd.Series(not has_model, index=observations.index), NO_MODEL),
+        (has_history(observations, min_history_days), SCORED),
+    ]
+    tests, statuses = zip(*decided, strict=True)
+    masks = [test.astype("boolean").fillna(False).to_numpy(bool) for test in tests]
+    return pd.Series(np.select(masks, statuses, TOO_LITTLE_HISTORY), index=observations.index, dtype=object)
+
+
+def has_history(observations: pd.DataFrame, min_history_days: int) -> pd.Series:
+    """True for accounts whose first contract began at least so many days ago; false if this is unknown."""
+    return (observations["account_age"] >= min_history_days).astype("boolean").fillna(False).astype(bool)
 
 
 def risk_band(renewal: pd.Series, high: float, medium: float) -> pd.Series:
@@ -77,8 +111,9 @@ def rank_accounts(
     """Rank accounts within each manager by `ranking_score` and flag those `within_capacity`; one row per input row.
 
     Accounts without a manager form one portfolio. Equal scores are ordered by `at_risk`, then by account id; without a
-    score there is no rank. An account is within capacity if accounts, revenue and `hours` summed up to and including it
-    are within the limits; a manager's first account always is.
+    score there is no rank. A row is within capacity if accounts, revenue and `hours` summed up to and including it are
+    within the limits; a manager's first row always is. An account counts once, and so do its hours: those of its first
+    row.
     """
     table = pd.DataFrame({"score": ranking_score, "arr": arr.fillna(0.0), "csm": csm, "key": sort_key(account_id)})
     table["hours"] = 0.0 if hours is None else hours
@@ -93,9 +128,11 @@ def rank_accounts(
         rows = order[starts[number] : starts[number + 1]]
         limit = portfolio_limits(None if pd.isna(name) else str(name))
         position[rows] = np.arange(1, len(rows) + 1)
-        total_arr, total_hours = (np.cumsum(table[column].to_numpy()[rows]) for column in ("arr", "hours"))
+        is_first = ~table["key"].iloc[rows].duplicated().to_numpy()
+        total_arr, hours_of_rows = np.cumsum(table["arr"].to_numpy()[rows]), table["hours"].to_numpy()[rows]
+        total_hours = np.cumsum(np.where(is_first, hours_of_rows, 0.0))
         within_limits = (total_arr <= limit.arr) & (limit.hours is None or total_hours <= limit.hours)
-        within_capacity[rows] = (position[rows] <= limit.accounts) & (within_limits | (position[rows] == 1))
+        within_capacity[rows] = (np.cumsum(is_first) <= limit.accounts) & (within_limits | (position[rows] == 1))
     ranks = pd.DataFrame({"rank": position, "within_capacity": within_capacity}, index=table.index).reindex(
         ranking_score.index
     )

@@ -8,7 +8,7 @@ from renewals.models.target import Outcomes, Target, expansion_labels
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
-    """Label 1 if an up-sell or cross-sell follows within 180 days, else 0; one row per (account_id, as_of)."""
+    """Label 1 if an up-sell or cross-sell follows within 180 days, else 0; one row per observation."""
     return expansion_labels(spine, outcomes, ("upsell", "cross_sell"))
 
 

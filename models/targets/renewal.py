@@ -6,26 +6,30 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from renewals.features.family import KEY, RENEWAL_KEY
 from renewals.features.point_in_time import day_of
-from renewals.features.spine import running_terms
-from renewals.models.target import KEY, Outcomes, Target
+from renewals.features.spine import DUE, running_terms
+from renewals.models.target import Outcomes, Target
 
 
 def outcome(spine: ir.Table, outcomes: Outcomes) -> ir.Table:
     """Outcome of the renewal of each observation: label (1 renewed, 0 lost, null) and matured_at.
 
-    Returns one row per (account_id, as_of). The renewal consists of the terms that the observation saw running to its
-    renewal date; it is renewed if any of them was, and final once all of them are. A term that was amended later has
-    the outcome of what took its place, and one that was never paid that of the term it would have continued.
+    Returns one row per (account_id, renewal_id, as_of). The renewal consists of the terms that the observation saw
+    running to its date; it is renewed if any of them was, and final once all of them are. A term that was amended later
+    has the outcome of what took its place, and one that was never paid that of the term it would have continued. An
+    observation that saw no renewal due has no label.
     """
-    days = spine.select(*KEY, day=day_of(_.as_of))
+    due = spine.filter(_.renewal_state == DUE).select(*RENEWAL_KEY)
+    days = due.select(*KEY, day=day_of(_.as_of)).distinct()
     running = running_terms(outcomes.term_states, days).filter(_.running, ~_.rolling)
-    observed = spine.inner_join(running.select(*KEY, "renewal_date", "term"), [*KEY, "renewal_date"])
-    decided = observed.left_join(outcomes.term_outcomes, "term", rname="{name}_of_term").group_by(*KEY)
+    members = running.select(*KEY, "term", renewal_id="in_renewal")
+    observed = due.inner_join(members, RENEWAL_KEY)
+    decided = observed.left_join(outcomes.term_outcomes, "term", rname="{name}_of_term").group_by(*RENEWAL_KEY)
     labels = decided.agg(closed=_.renewed.notnull().all(), label=_.renewed.max(), matured_at=_.matured_at.max()).mutate(
         label=_.closed.ifelse(_.label, ibis.null("int8"))
     )
-    return spine.left_join(labels, KEY).select(*KEY, "label", "matured_at")
+    return spine.select(*RENEWAL_KEY).left_join(labels, RENEWAL_KEY).select(*RENEWAL_KEY, "label", "matured_at")
 
 
 TARGET = Target(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from renewals.models.metrics import LEAD_TOLERANCE_DAYS, days_to_decision
+from renewals.models.metrics import LEAD_TOLERANCE_DAYS, days_to_decision, is_undecided
 from renewals.models.settings import FoldSettings
 
 TermCounts = npt.NDArray[np.int64]
@@ -44,7 +44,7 @@ class History:
         """
         terms = observed.groupby("term").agg(final=("matured_at", "min"), label=("label", "max"))
         terms["final"] += pd.Timedelta(days=options.embargo_days)
-        tests = ~observed["renewal_signed"].astype(bool)
+        tests = is_undecided(observed)
         if lead is not None:
             tests &= (days_to_decision(observed) - lead).abs() <= LEAD_TOLERANCE_DAYS
         return History(terms.assign(seen=observed[tests].groupby("term")["as_of"].max()), options, lead)

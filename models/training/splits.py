@@ -17,10 +17,10 @@ import pandas as pd
 from renewals.models.settings import RENEWAL, FoldSettings, TreatedPolicy
 from renewals.models.training.history import History
 
-KEY = ["account_id", "as_of"]
+KEY = ["account_id", "renewal_id", "as_of"]
 TREATED_COLUMN = "treated"
 """1 if an intervention started between observation and decision (`treated.mark_treated`)."""
-SPINE_COLUMNS = ["renewal_date", "days_to_renewal", "term_start", "renewal_signed"]
+SPINE_COLUMNS = ["renewal_date", "days_to_renewal", "term_start", "renewal_signed", "notice_given"]
 """Columns of the spine in addition to the key."""
 
 Ints = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ class Fold:
 def observations(
     training: pd.DataFrame, target: str, until: date, treated_policy: TreatedPolicy = "keep"
 ) -> pd.DataFrame:
-    """Select the rows with a label of `target` that was final on the day `until`; one row per (account_id, as_of).
+    """Select the rows with a label of `target` that was final on the day `until`; one row per observation.
 
     Adds `label`, `matured_at` and `term`, the number of the renewal (or, for expansion, of the term) of a row. Rows are
     sorted by key, so that results do not depend on the order of a file. The policy `exclude` drops the rows of treated
@@ -82,7 +82,7 @@ def _label_maturity(training: pd.DataFrame, target: str) -> pd.Series:
 
 def term_key(target: str) -> list[str]:
     """Key columns that define one outcome: the renewal, or the account's term for an expansion target."""
-    return ["account_id", "renewal_date" if target == RENEWAL else "term_start"]
+    return ["renewal_id"] if target == RENEWAL else ["account_id", "term_start"]
 
 
 def term_weights(terms: pd.Series, row_weights: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:

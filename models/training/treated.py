@@ -6,12 +6,12 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from renewals.models.target import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.models.training.splits import TREATED_COLUMN
 
 
 def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) -> ir.Table:
-    """Mark the observations with a treated renewal: one row per (account_id, as_of) with `treated`, 0 or 1.
+    """Mark the observations with a treated renewal: one row per observation with `treated`, 0 or 1.
 
     An observation is treated if an intervention started on its day or later, and more than `decided_days` before the
     decision (R12: the renewal date, or the last day for notice). The effect of earlier interventions is already visible
@@ -21,13 +21,13 @@ def mark_treated(spine: ir.Table, interventions: ir.Table, decided_days: int) ->
     """
     starts = interventions.select("account_id", "started_at")
     decision = "decision_date" if "decision_date" in spine.columns else "renewal_date"
-    observations = spine.select(*KEY, decision_date=spine[decision])
+    observations = spine.select(*RENEWAL_KEY, decision_date=spine[decision])
     limit = _.decision_date.cast("timestamp") - ibis.interval(days=decided_days)
     hits = (
         observations.inner_join(starts, "account_id")
         .filter(_.started_at >= _.as_of.cast("timestamp"), _.started_at < limit)
-        .select(*KEY, hit=ibis.literal(1))
+        .select(*RENEWAL_KEY, hit=ibis.literal(1))
         .distinct()
     )
-    joined = observations.left_join(hits, KEY)
-    return joined.select(*KEY, _.hit.fill_null(0).cast("int8").name(TREATED_COLUMN))
+    joined = observations.left_join(hits, RENEWAL_KEY)
+    return joined.select(*RENEWAL_KEY, _.hit.fill_null(0).cast("int8").name(TREATED_COLUMN))

@@ -27,7 +27,7 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
-from renewals.models.metrics import EPSILON, select_at_lead
+from renewals.models.metrics import EPSILON, is_undecided, select_at_lead
 from renewals.models.random_intercept import deviation_posterior, outcome_log_likelihood
 
 Floats = npt.NDArray[np.float64]
@@ -113,7 +113,7 @@ def hidden_effect_sd(predictions: pd.DataFrame) -> float:
     `predictions` is a walk-forward back-test, one row per observation with its calibrated probability. Only accounts
     with at least two renewals are informative; without any, the mean of the prior is returned.
     """
-    at_lead = select_at_lead(predictions[~predictions["renewal_signed"].astype(bool)], PREDICTION_LEAD)
+    at_lead = select_at_lead(predictions[is_undecided(predictions)], PREDICTION_LEAD)
     repeated = at_lead[at_lead.groupby("account_id")["label"].transform("size") > 1]
     evidence = [np.array([_log_likelihood(repeated, spread) for spread in SD_GRID])] if len(repeated) else []
     return float(deviation_posterior(-0.5 * ((SD_GRID - PRIOR_MEAN) / PRIOR_SD) ** 2, evidence) @ SD_GRID)

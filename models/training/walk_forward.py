@@ -28,7 +28,7 @@ import pandas as pd
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from renewals.models.metrics import EPSILON, days_to_decision, log_loss_per_row
+from renewals.models.metrics import EPSILON, days_to_decision, is_undecided, log_loss_per_row
 from renewals.models.settings import RENEWAL, CalibrationSettings, FoldSettings, LightGBMSettings, LinearSettings
 from renewals.models.training.additive import AdditiveModel, near_term_proximity
 from renewals.models.training.calibration import SigmoidCalibration, add_segment_effects, fit_sigmoid
@@ -288,7 +288,7 @@ def recency_weights(as_of: pd.Series, day: pd.Timestamp, settings: CalibrationSe
 
 def _is_usable(observed: pd.DataFrame, origin_fit: OriginFit, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
     rows = observed.iloc[origin_fit.fold.test]
-    return ((rows["matured_at"] <= day) & ~rows["renewal_signed"].astype(bool)).to_numpy()
+    return ((rows["matured_at"] <= day) & is_undecided(rows)).to_numpy()
 
 
 def fit_model(
@@ -401,12 +401,12 @@ def predict_by_model_age(
 
 
 BACKTEST_COLUMNS = [
-    "account_id",
-    "as_of",
+    *KEY,
     "renewal_date",
     "days_to_renewal",
     "days_to_decision",
     "renewal_signed",
+    "notice_given",
     "term",
     "label",
     "matured_at",

@@ -192,10 +192,18 @@ def _describe_owner(csm: str | None) -> str:
 def _load_list(job: Job, as_of: date, key: str, first_contract_days: Mapping[Any, date]) -> AnsweredList:
     """Load the list that a workbook belongs to, also if it was replaced since. Raises InvalidWorkbookError."""
     folder = _find_list_folder(job.lists, as_of, key)
-    rows = data_files.load_frame(folder / RISK_LIST, columns=["account_id", "csm", *LIST_COLUMNS])
+    rows = _main_rows(folder / RISK_LIST, ["account_id", "csm", *LIST_COLUMNS])
     id_texts = rows["account_id"].astype(str).map(make_printable)
     ids = dict(zip(id_texts, rows["account_id"].tolist(), strict=True))
     return AnsweredList(key, rows.set_index("account_id"), ListedAccounts(ids, first_contract_days))
+
+
+def _main_rows(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The main row of each account: an answer is about the account. Lists of older releases have no other."""
+    with data_files.open_parquet(path) as file:
+        has_main = "is_main" in file.schema_arrow.names
+    rows = data_files.load_frame(path, columns=[*columns, *(["is_main"] if has_main else [])])
+    return rows[rows["is_main"].astype(bool)].drop(columns="is_main") if has_main else rows
 
 
 def _find_list_folder(lists: Path, as_of: date, key: str) -> Path:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from renewals.features.family import KEY
+from renewals.features.family import KEY, RENEWAL_KEY
 from renewals.features.patterns import normalize_text
 from renewals.models.explanation.reasons import REASON_COUNT, STRENGTH_COUNT, base_feature, theme_contributions
 from renewals.models.ranking.expected_value import MAX_PLAYS
@@ -46,10 +47,8 @@ ACCOUNT_COLUMNS = (
     "csm",
     "stage",
     "size_band",
-    "renewal_date",
-    "days_to_renewal",
-    "arr",
-    "currency",
+    *("renewal_id", "is_main", "renewal_date", "days_to_renewal", "notice_date", "decision_date", "products"),
+    *("arr", "account_arr", "currency", "contract_amount", "contract_currency", "signed"),
 )
 SCORE_COLUMNS = (
     *("status", "status_reason", "renewal_probability", "risk_band", "arr_at_risk", "rank", "within_capacity"),
@@ -87,9 +86,10 @@ def explain_account(day: Job, account: str) -> dict[str, Any]:
         "scores": {name: json_value(row[name]) for name in SCORE_COLUMNS},
         "reasons": [_reason(row, k) for k in range(1, REASON_COUNT + 1) if row[f"reason_{k}"]],
         "strengths": [row[f"strength_{k}"] for k in range(1, STRENGTH_COUNT + 1) if row[f"strength_{k}"]],
-        **_prescribed_playbooks(day, row["account_id"], summary["playbooks"], texts),
+        "other_renewals": _other_renewals(listed, row),
+        **_prescribed_playbooks(day, row, summary["playbooks"], texts),
         "interventions_since_last_list": _interventions_text(day, row, texts),
-        **_contributions(day, row["account_id"]),
+        **_contributions(day, row),
         "disagreement": _disagreement_text(day, row["account_id"], texts),
         "alerts": account_alerts(day, row["account_id"]),
         "rows_per_table": rows_per_table(day, row["account_id"]),
@@ -97,11 +97,15 @@ def explain_account(day: Job, account: str) -> dict[str, Any]:
 
 
 def account_position(listed: pd.DataFrame, account: str) -> int:
-    """Row number of an account on the list, by its id as text. Raises MissingInputError if it is not there."""
+    """Row number of an account's main renewal by its id as text, or of any renewal by its `renewal_id`.
+
+    Raises MissingInputError if it is not there.
+    """
     ids = listed["account_id"].astype(str)
-    positions = (ids == account).to_numpy().nonzero()[0]
-    if len(positions):
-        return int(positions[0])
+    for found in (ids.eq(account) & listed["is_main"], listed["renewal_id"].eq(account)):
+        positions = found.to_numpy(bool).nonzero()[0]
+        if len(positions):
+            return int(positions[0])
     names = listed["account_name"].fillna("").astype(str)
     raise MissingInputError(
         _unknown_account_message(account, list(zip(ids, names, strict=True)), listed["as_of"].iloc[0].date())
@@ -123,10 +127,23 @@ def _unknown_account_message(account: str, accounts: list[tuple[str, str]], as_o
     hint = "; ".join(
         f"{make_printable(i)} ({make_printable(n)})" if n else make_printable(i) for i, n in dict.fromkeys(suggestions)
     )
-    return (
-        f"no account {make_printable(account)!r} on the list of {as_of} ({len(accounts)} accounts with a renewal in "
-        "sight). " + (f"Did you mean: {hint}?" if hint else "Give its account_id as in the input tables.")
+    return f"no account {make_printable(account)!r} on the list of {as_of} ({len(accounts)} rows). " + (
+        f"Did you mean: {hint}?" if hint else "Give its account_id as in the input tables."
     )
+
+
+def _other_renewals(listed: pd.DataFrame, row: pd.Series) -> list[dict[str, Any]]:
+    """The account's other rows on the list."""
+    names = ("renewal_id", "renewal_date", "products", "arr", "status", "renewal_probability", "risk_band")
+    others = listed[listed["account_id"].eq(row["account_id"]) & listed["renewal_id"].ne(row["renewal_id"])]
+    return [{name: json_value(other[name]) for name in names} for _, other in others.iterrows()]
+
+
+def renewal_rows(path: Path, row: pd.Series, columns: list[str] | None = None) -> pd.DataFrame:
+    """Rows of a file of the list that belong to one of its rows; files of older releases have one row per account."""
+    rows = data_files.load_frame(path, filters=[("account_id", "==", row["account_id"])])
+    mine = rows[rows["renewal_id"].eq(row["renewal_id"])] if "renewal_id" in rows else rows
+    return mine if columns is None else mine[columns]
 
 
 def account_alerts(job: Job, account_id: Any) -> list[dict[str, Any]]:
@@ -148,12 +165,10 @@ def _reason(row: pd.Series, k: int) -> dict[str, Any]:
 
 
 def _prescribed_playbooks(
-    job: Job, account_id: Any, library: Mapping[str, playbooks.PlaybookRecord], texts: Messages
+    job: Job, row: pd.Series, library: Mapping[str, playbooks.PlaybookRecord], texts: Messages
 ) -> dict[str, Any]:
-    """The account's playbooks with steps, and the expected gain of the best one; empty without a score."""
-    prescription = data_files.load_frame(
-        job.folder / PRESCRIBED_PLAYBOOKS, filters=[("account_id", "==", account_id)]
-    ).iloc[0]
+    """The row's playbooks with steps, and the expected gain of the best one; empty without a score."""
+    prescription = renewal_rows(job.folder / PRESCRIBED_PLAYBOOKS, row).iloc[0]
     ids = [prescription[f"play_{k}"] for k in range(1, MAX_PLAYS + 1) if pd.notna(prescription[f"play_{k}"])]
     playbook_records = [
         {
@@ -190,16 +205,16 @@ def _disagreement_text(job: Job, account_id: Any, texts: Messages) -> str | None
     )
 
 
-def _contributions(job: Job, account_id: Any) -> dict[str, Any]:
+def _contributions(job: Job, row: pd.Series) -> dict[str, Any]:
     """All contributions with the account's and the peers' values, and their sum by theme; empty without a score."""
-    account_filter = [("account_id", "==", account_id)]
-    account_row = data_files.load_frame(job.folder / CONTRIBUTIONS, filters=account_filter)
-    if account_row.empty:
+    contribution_row = renewal_rows(job.folder / CONTRIBUTIONS, row)
+    if contribution_row.empty:
         return {"themes": {}, "features": []}
     catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(job.folder)}
-    peers = data_files.load_frame(job.folder / PEER_MEDIANS).loc[account_row[PEER_GROUP].iloc[0]]
-    values = data_files.load_frame(job.folder / artifacts.SCORING, filters=account_filter).iloc[0]
-    contributions = account_row.drop(columns=[*KEY, PEER_GROUP]).iloc[0].astype("float64").sort_values()
+    peers = data_files.load_frame(job.folder / PEER_MEDIANS).loc[contribution_row[PEER_GROUP].iloc[0]]
+    values = renewal_rows(job.folder / artifacts.SCORING, row).iloc[0]
+    keys = [name for name in (*RENEWAL_KEY, PEER_GROUP) if name in contribution_row]
+    contributions = contribution_row.drop(columns=keys).iloc[0].astype("float64").sort_values()
     features = [
         {
             "feature": name,

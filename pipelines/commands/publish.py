@@ -48,10 +48,12 @@ LISTS, RISK_LIST, REASON, FORECAST = "lists", "risk_list", "reasons", "forecast"
 NEWEST_LIST, NO_LONGER_LISTED = "newest_list", "no_longer_listed"
 VERSION_COLUMNS = ("as_of", "renewal_model")
 """Columns that identify a list: its date and its renewal model."""
+NO_MODEL = ""
+"""Renewal model of a list without one, in a key column that may not be null."""
 PRIMARY_KEYS = {
     LISTS: VERSION_COLUMNS,
-    RISK_LIST: (*VERSION_COLUMNS, "account_id"),
-    REASON: (*VERSION_COLUMNS, "account_id", "kind", "place"),
+    RISK_LIST: (*VERSION_COLUMNS, "renewal_id"),
+    REASON: (*VERSION_COLUMNS, "renewal_id", "kind", "place"),
 }
 """Columns that are unique together, by table."""
 FINGERPRINT_COLUMNS = {LISTS: "list_key", FORECAST: "forecast_key"}
@@ -153,8 +155,9 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
     if not (folder / JSON).is_file():
         return None
     summary = data_files.load_json(folder / JSON)
-    models = summary["models"]["renewal"], manifest["models"]["renewal"]
-    if summary["as_of"] != manifest["as_of"] or not is_same_version(*models):
+    model = manifest["models"].get("renewal")
+    is_of_list = summary["as_of"] == manifest["as_of"] and model is not None
+    if not is_of_list or not is_same_version(summary["models"]["renewal"], model):
         return None
     content = (folder / PARQUET).read_bytes()
     rows = pq.read_table(pa.BufferReader(content))
@@ -166,7 +169,8 @@ def _read_forecast(day: Job, manifest: Mapping[str, Any]) -> pa.Table | None:
 
 def database_tables(listed: pa.Table, manifest: Mapping[str, Any], forecast: pa.Table | None) -> dict[str, pa.Table]:
     """The rows of each table, by table name; as-of date and renewal model are the first columns."""
-    renewal_model = "{name}/{version}".format(**manifest["models"]["renewal"])
+    model = manifest["models"].get("renewal")
+    renewal_model = NO_MODEL if model is None else f"{model['name']}/{model['version']}"
     version = {
         "as_of": pa.scalar(datetime.fromisoformat(manifest["as_of"]).date()),
         "renewal_model": pa.scalar(renewal_model),
@@ -205,7 +209,7 @@ def _add_version_columns(rows: pa.Table, version: Mapping[str, pa.Scalar]) -> pa
 
 
 def reason_table(listed: pa.Table) -> pa.Table:
-    """Reasons (risk factors) and strengths: one row per account, kind and place."""
+    """Reasons (risk factors) and strengths: one row per renewal, kind and place."""
     parts = [_reason_rows(listed, "reason", k) for k in range(1, REASON_COUNT + 1)]
     parts += [_reason_rows(listed, "strength", k) for k in range(1, STRENGTH_COUNT + 1)]
     return pa.concat_tables(parts)
@@ -215,7 +219,8 @@ def _reason_rows(listed: pa.Table, kind: str, place: int) -> pa.Table:
     name = f"{kind}_{place}"
     filled = listed.filter(listed[name].is_valid())
     constants = {"kind": pa.scalar(kind), "place": pa.scalar(place)}
-    columns = {"account_id": filled["account_id"], **{n: pa.repeat(v, filled.num_rows) for n, v in constants.items()}}
+    keys = {name: filled[name] for name in ("account_id", "renewal_id")}
+    columns = {**keys, **{n: pa.repeat(v, filled.num_rows) for n, v in constants.items()}}
     columns["words"] = filled[name]
     for part, type_ in REASON_PARTS.items():
         exists = f"{name}_{part}" in filled.column_names
@@ -302,7 +307,8 @@ def _is_complete(database: Database, schema: str, rows: Mapping[str, pa.Table], 
 def _prepare_table(database: Database, schema: str, name: str, required: pa.Schema) -> None:
     """Create the table, or add columns that an earlier release did not have.
 
-    Raises ConfigError if a column has another type in the database, for example in a table of another program.
+    Raises ConfigError if a column has another type in the database, for example in a table of another program, or if a
+    column of the key is missing: a key cannot be changed.
     """
     query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND table_name = ?"
     existing = {str(column): str(kind).lower() for column, kind in database.run(query, schema, name)}
@@ -315,6 +321,11 @@ def _prepare_table(database: Database, schema: str, name: str, required: pa.Sche
             f"({columns}{database.primary_key_clause(PRIMARY_KEYS[name]) if name in PRIMARY_KEYS else ''})"
         )
         return
+    if missing_keys := set(PRIMARY_KEYS.get(name, ())) - set(existing):
+        raise ConfigError(
+            f"{schema}.{name} has no {', '.join(sorted(missing_keys))}: an earlier release wrote it, with one "
+            "row per account; choose another --schema, or drop its tables"
+        )
     for column, kind in kinds.items():
         if column not in existing:
             database.run(f"ALTER TABLE {qualified}.{name} ADD COLUMN {column} {kind}")
@@ -326,7 +337,7 @@ def _prepare_table(database: Database, schema: str, name: str, required: pa.Sche
 
 
 def _create_views(database: Database, schema: str) -> None:
-    """Create the views: rows of the newest list, and the last row of each account that is not on it.
+    """Create the views: rows of the newest list, and the last rows of each account that is not on it.
 
     Lists made with hindsight are in neither view. New columns are appended at the end: a view can be extended only
     there.
@@ -349,7 +360,7 @@ def _create_views(database: Database, schema: str) -> None:
     database.run(f"""
         CREATE OR REPLACE VIEW {schema}.{NO_LONGER_LISTED} AS {rows}
         JOIN (
-            SELECT as_of, renewal_model, account_id, row_number() OVER (
+            SELECT DISTINCT as_of, renewal_model, account_id, dense_rank() OVER (
                 PARTITION BY account_id ORDER BY {newest_first}
             ) AS age
             FROM {schema}.{RISK_LIST} JOIN {schema}.{LISTS} AS lists USING (as_of, renewal_model) WHERE {in_time}

@@ -16,7 +16,7 @@ from renewals.models.explanation.what_if import shift_windows, sibling_windows, 
 from renewals.models.ranking.worklist import SCORED
 from renewals.models.settings import RENEWAL
 from renewals.models.training.schema import Schema
-from renewals.pipelines.commands.explain import account_position, json_value
+from renewals.pipelines.commands.explain import account_position, json_value, renewal_rows
 from renewals.pipelines.runtime.console import is_interactive
 from renewals.pipelines.runtime.errors import ConfigError, MissingInputError
 from renewals.pipelines.runtime.job import Job
@@ -66,14 +66,13 @@ def compare_what_if(day: Job, account: str, assignments: Sequence[str]) -> dict[
     catalogue = {str(feature["name"]): feature for feature in read_archived_catalogue(day.folder)}
     schema = champion.model.schema
     changes = dict(_parse_assignment(text, schema, catalogue) for text in assignments)
-    account_filter = [("account_id", "==", row["account_id"])]
-    values = data_files.load_frame(day.folder / SCORING, filters=account_filter)
+    values = renewal_rows(day.folder / SCORING, row)
     shifted = _shifted_values(
-        PeerFeatures(day.folder, listed, day.settings.list.min_peers), row["account_id"], changes, schema, catalogue
+        PeerFeatures(day.folder, listed, day.settings.list.min_peers), row["renewal_id"], changes, schema, catalogue
     )
     before_and_after = pd.concat([values, values.assign(**shifted, **changes)], ignore_index=True)
     before, after = champion.model.probability(before_and_after).tolist()
-    groups = data_files.load_frame(day.folder / CONTRIBUTIONS, filters=account_filter, columns=[PEER_GROUP])
+    groups = renewal_rows(day.folder / CONTRIBUTIONS, row, [PEER_GROUP])
     peers = data_files.load_frame(day.folder / PEER_MEDIANS, columns=list(changes)).loc[groups[PEER_GROUP].iloc[0]]
     texts = Messages(day.settings.list.language)
     return {
@@ -164,7 +163,7 @@ def _compare_values(feature: FeatureMeta, values: Sequence[Any], peer: Any, text
 
 def _shifted_values(
     peer_features: PeerFeatures,
-    account: Any,
+    renewal_id: str,
     changes: Mapping[str, Any],
     schema: Schema,
     catalogue: Mapping[str, FeatureMeta],
@@ -173,7 +172,7 @@ def _shifted_values(
 
     If several windows of one feature are set, the last of them decides.
     """
-    rows = peer_features.positions(pd.Series([account], dtype=object))
+    rows = peer_features.positions(pd.Series([renewal_id], dtype=object))
     new_values: dict[str, float] = {}
     for name in [changed for changed in changes if changed not in schema.categories]:
         siblings = sibling_windows(catalogue[name], catalogue.values(), schema.names)

@@ -40,6 +40,10 @@ class MissingInputError(RunError):
     state = "InputMissing"
 
 
+class NoChampionError(MissingInputError):
+    """No model of a target ever became its champion."""
+
+
 class ServiceUnavailableError(RunError):
     """A database or the model registry does not answer; try again later."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.models.evaluation import challenger
 from renewals.models.ranking import expected_value, worklist
 from renewals.models.settings import RENEWAL
@@ -36,7 +36,7 @@ COLUMN_TYPES = {
     **{"probability_challenger": "float64", "risk_band_challenger": "object", "rank_challenger": "Int64"},
     "in_top_challenger": "boolean",
 }
-COLUMNS = ("target", *KEY, "champion", "challenger", *COLUMN_TYPES)
+COLUMNS = ("target", *RENEWAL_KEY, "champion", "challenger", *COLUMN_TYPES)
 
 
 def score_challengers(
@@ -54,7 +54,7 @@ def score_challengers(
     `name/version`.
     """
     summary: dict[str, Any] = {}
-    tables = [pd.DataFrame({name: listed[name].head(0) if name in KEY else [] for name in COLUMNS})]
+    tables = [pd.DataFrame({name: listed[name].head(0) if name in RENEWAL_KEY else [] for name in COLUMNS})]
     for target, champion in champions.items():
         try:
             loaded = _load_challenger(job, target)
@@ -98,11 +98,11 @@ def pair_scores(
     features do not fit the model.
     """
     scored = listed[listed["status"].eq(worklist.SCORED)].reset_index(drop=True)
-    is_scored = observations["account_id"].isin(scored["account_id"]).to_numpy()
+    is_scored = observations["renewal_id"].isin(scored["renewal_id"]).to_numpy()
     predictions = [
         model.probability(mask_infinite(block)[0]) for _, block in features.select(is_scored).blocks(model.schema.names)
     ]
-    order = pd.Index(observations["account_id"][is_scored]).get_indexer(scored["account_id"])
+    order = pd.Index(observations["renewal_id"][is_scored]).get_indexer(scored["renewal_id"])
     probability = pd.Series(np.concatenate(predictions)[order], index=scored.index, dtype="float64")
     is_valid = probability.between(0, 1)
     if not is_valid.any() and len(probability):
@@ -116,10 +116,12 @@ def pair_scores(
             example=str(invalid.iloc[0]),
         )
         scored, probability, order = scored[is_valid], probability[is_valid], order[is_valid]
-    rows = scored[list(KEY)].assign(probability=scored[f"{target}_probability"], probability_challenger=probability)
+    rows = scored[list(RENEWAL_KEY)].assign(
+        probability=scored[f"{target}_probability"], probability_challenger=probability
+    )
     if target != RENEWAL:
         in_top = {f"in_top{side}": challenger.in_top_share(rows[f"probability{side}"]) for side in ("", "_challenger")}
-        return rows.assign(**in_top).reindex(columns=[*KEY, *COLUMN_TYPES])
+        return rows.assign(**in_top).reindex(columns=[*RENEWAL_KEY, *COLUMN_TYPES])
     signed = observations.loc[is_scored, "renewal_signed"].iloc[order].set_axis(scored.index)
     probabilities = pd.DataFrame({name: scored[f"{name}_probability"] for name in TARGETS}).assign(renewal=probability)
     prescribed = expected_value.prescribe_playbooks(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.pipelines.runtime.errors import DataContractError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage.artifacts import (
@@ -46,7 +46,7 @@ def compare_with_champion(
     later_rows = _champion_predictions(job, champion, champion_files, training, challenger)
     segments = [name for name in job.settings.gate.segments if name in training.columns]
     rows = pair_predictions(challenger, read_backtest(champion_files), later_rows)
-    rows = rows.merge(_select_columns(training, segments), on=list(KEY), how="left", validate="one_to_one")
+    rows = rows.merge(_select_columns(training, segments), on=list(RENEWAL_KEY), how="left", validate="one_to_one")
     return {**compare_with_champion(rows, target, job.settings.gate), "rows_scored_by_champion": len(later_rows)}, None
 
 
@@ -62,15 +62,17 @@ def _champion_predictions(
     from renewals.models.evaluation.gate import is_champion_row
 
     until = pd.Timestamp(model_registry.read_model_json(files, MODEL_CARD)["until"])
-    keys = challenger.loc[is_champion_row(challenger, until), list(KEY)]
+    keys = challenger.loc[is_champion_row(challenger, until), list(RENEWAL_KEY)]
     if keys.empty:
         return keys.assign(probability=0.0)
     try:
         rows = keys.merge(
-            _select_columns(training, training.columns.drop(list(KEY))), on=list(KEY), validate="one_to_one"
+            _select_columns(training, training.columns.drop(list(RENEWAL_KEY))),
+            on=list(RENEWAL_KEY),
+            validate="one_to_one",
         )
         model = model_loader.load_model(job.data, f"{champion.name}/{champion.version}", files)
-        return rows[list(KEY)].assign(probability=model.probability(rows))
+        return rows[list(RENEWAL_KEY)].assign(probability=model.probability(rows))
     except (DataContractError, ValueError) as error:
         structlog.get_logger().warning("champion could not be scored", model=champion.name, why=str(error))
         return keys.head(0).assign(probability=0.0)
@@ -80,7 +82,7 @@ def _select_columns(training: pd.DataFrame, columns: Iterable[str]) -> pd.DataFr
     """The key and some columns of the training table, with `as_of` in the type that the back-test has."""
     import pandas as pd
 
-    return training[[*KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
+    return training[[*RENEWAL_KEY, *columns]].assign(as_of=pd.to_datetime(training["as_of"]))
 
 
 def read_backtest(files: Mapping[str, bytes]) -> pd.DataFrame:

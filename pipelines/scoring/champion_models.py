@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from renewals.models.settings import RENEWAL
-from renewals.pipelines.runtime.errors import LoggedActionsError, MissingInputError, OldFeaturesError
+from renewals.pipelines.runtime.errors import (
+    LoggedActionsError,
+    MissingInputError,
+    NoChampionError,
+    OldFeaturesError,
+    RunError,
+)
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import drift_reference
 from renewals.pipelines.scoring.feature_policy import Parameters
-from renewals.pipelines.storage.artifacts import HISTORY, MODEL_CARD
-from renewals.pipelines.storage.registry import model_loader
+from renewals.pipelines.storage.artifacts import HISTORY, MODEL_CARD, MODELS, SCHEMA
+from renewals.pipelines.storage.published import published_lists
+from renewals.pipelines.storage.registry import model_loader, model_registry
 from renewals.pipelines.storage.registry.serving_checks import reject_unservable_model
 
 if TYPE_CHECKING:
@@ -45,8 +52,9 @@ class Champion:
 def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
     """Load the champion of each target; return the champions and, for the other targets, the reason why there is none.
 
-    Raises the registry's error if renewal has no champion that may serve, or if a model's files are not those that
-    were registered.
+    Raises the registry's error if it does not answer, if the champion of renewal may not serve, or if a model's files
+    are not those that were registered; MissingInputError if renewal has no champion although an earlier list had a
+    model: then the registry was lost.
     """
     champions: dict[str, Champion] = {}
     absent: dict[str, str] = {}
@@ -55,10 +63,25 @@ def load_champions(job: Job) -> tuple[dict[str, Champion], dict[str, str]]:
             champions[target] = load_champion(job, target)
         except (MissingInputError, LoggedActionsError, OldFeaturesError) as error:
             if target == RENEWAL:
-                raise
+                require_never_scored(job, error)
             absent[target] = str(error)
             structlog.get_logger().warning("no model for target", target=target, why=str(error))
     return champions, absent
+
+
+def require_never_scored(job: Job, error: RunError) -> None:
+    """Raise unless no model of renewal ever was a champion: no earlier list was scored by one, and the registry of a
+    trained model is there."""
+    was_trained = (job.data / MODELS / RENEWAL / SCHEMA).is_file()
+    if not isinstance(error, NoChampionError) or (was_trained and not model_registry.has_registry(job)):
+        raise error
+    last = published_lists.latest_list(job)
+    if last is not None and last.model is not None:
+        name, version = last.model
+        raise MissingInputError(
+            f"{error}. The list of {last.day} was scored by {name}/{version}: restore that registry (tracking.uri, "
+            "or the data folder)"
+        ) from error
 
 
 def load_champion(job: Job, target: str) -> Champion:
@@ -66,8 +89,6 @@ def load_champion(job: Job, target: str) -> Champion:
 
     Raises MissingInputError if there is none, LoggedActionsError or OldFeaturesError if it may not serve.
     """
-    from renewals.pipelines.storage.registry import model_registry
-
     name, version, files = model_registry.fetch_champion(job, target)
     reject_unservable_model(target, version, files)
     model = model_loader.load_model(job.data, f"{name}/{version}", files)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+import ibis
 import pandas as pd
 import structlog
 
@@ -131,7 +132,7 @@ def _compare_inputs(
     if not model_reference or scored.empty:
         return
     features = features_file.FeatureRows(job.folder / SCORING)
-    positions = features.row_positions(scored["account_id"])
+    positions = features.row_positions(scored["renewal_id"])
     for name, reference in model_reference["features"].items():
         if name in features.names:
             column = features.column(name).take(positions)
@@ -183,8 +184,9 @@ def _join_outcomes(job: Job, predictions: pd.DataFrame) -> pd.DataFrame:
 
     Treated renewals are left out: the list predicts outcomes without an intervention.
     """
-    from renewals.features.family import KEY
+    from renewals.features.family import RENEWAL_KEY
     from renewals.features.point_in_time import known_rows
+    from renewals.features.spine import DUE
     from renewals.models.target import Outcomes
     from renewals.models.targets.renewal import TARGET
     from renewals.models.training.treated import mark_treated
@@ -192,17 +194,19 @@ def _join_outcomes(job: Job, predictions: pd.DataFrame) -> pd.DataFrame:
     con = warehouse.connect(job.settings.engine)
     days = {day: predictions[day].dt.date for day in ("as_of", "renewal_date")}
     rows = con.create_table(
-        "predictions", predictions[["account_id", "probability"]].assign(**days).reset_index(drop=True), temp=True
+        "predictions",
+        predictions[["account_id", "renewal_id", "probability"]].assign(**days).reset_index(drop=True),
+        temp=True,
     )
     outcomes = read_outcomes(con, job)
-    labels = TARGET.label(rows.select(*KEY, "renewal_date"), Outcomes(job.day, **outcomes))
-    labelled = rows.inner_join(labels.filter(labels.label.notnull()), KEY).select(
-        *KEY, "renewal_date", "probability", "label"
+    labels = TARGET.label(rows.mutate(renewal_state=ibis.literal(DUE)), Outcomes(job.day, **outcomes))
+    labelled = rows.inner_join(labels.filter(labels.label.notnull()), RENEWAL_KEY).select(
+        *RENEWAL_KEY, "renewal_date", "probability", "label"
     )
     tables = warehouse.clean_tables(con, job.data)
     if "interventions" in tables:
         known = known_rows("interventions", tables["interventions"], job.day)
         treated = mark_treated(labelled, known, job.settings.folds.decided_days)
-        labelled = labelled.anti_join(treated.filter(treated.treated == 1), KEY)
-    result: pd.DataFrame = labelled.order_by(*KEY).to_pandas()
+        labelled = labelled.anti_join(treated.filter(treated.treated == 1), RENEWAL_KEY)
+    result: pd.DataFrame = labelled.order_by(*RENEWAL_KEY).to_pandas()
     return result.assign(renewal_date=pd.to_datetime(result["renewal_date"]))

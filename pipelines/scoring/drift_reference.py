@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from renewals.features.spine import DUE
 from renewals.models.evaluation import drift
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ REFERENCE = "drift_reference.json"
 def build_reference(training: pd.DataFrame, backtest: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """Build the drift reference: distributions of features in the newest training year and of back-test scores.
 
-    `score` is None if the back-test has no rows.
+    Only the rows about a renewal that is due count, as on a list. `score` is None if the back-test has no rows.
     """
-    reference = drift.feature_reference(training, schema.categories, schema.names)
+    due = training[training["renewal_state"].eq(DUE)]
+    reference = drift.feature_reference(due, schema.categories, schema.names)
     return {**reference, "score": drift.score_reference(backtest) if len(backtest) else None}
 
 

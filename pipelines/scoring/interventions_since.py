@@ -24,7 +24,8 @@ def new_interventions(
 ) -> InterventionsSince | None:
     """Interventions started for the accounts of this list since the previous one; None if there is no previous list.
 
-    One row per intervention. `playbook` is the name in the language of the list, or the id if it is not in the library.
+    One row per intervention, with the probabilities of the account's main renewal. `playbook` is the name in the
+    language of the list, or the id if it is not in the library.
     """
     import pandas as pd
 
@@ -32,16 +33,13 @@ def new_interventions(
     if last is None:
         return None
     started = _load_interventions(job, last.day)
-    previous = last.scores[["account_id", "renewal_probability"]].rename(
-        columns={"renewal_probability": "previous_probability"}
-    )
-    current = listed[["account_id", "account_name", "csm", "renewal_probability"]]
+    previous = last.scores.set_index("renewal_id")["renewal_probability"]
+    current = listed.loc[listed["is_main"], ["account_id", "account_name", "csm", "renewal_probability", "renewal_id"]]
+    current = current.assign(previous_probability=current["renewal_id"].map(previous))
     # The type of the account ids may have changed since: then no id matches, which is not an error.
-    started, previous, current = (table.astype({"account_id": object}) for table in (started, previous, current))
+    started, current = (table.astype({"account_id": object}) for table in (started, current))
     rows = started.merge(current.rename(columns={"renewal_probability": "probability"}), on="account_id")
-    rows = rows.merge(previous, on="account_id", how="left").sort_values(
-        ["csm", "account_id", "started_on", "playbook"]
-    )
+    rows = rows.sort_values(["csm", "account_id", "started_on", "playbook"])
     names = {key: play["name"][job.settings.list.language] for key, play in playbooks.items()}
     rows["playbook"] = [names.get(key, key) for key in rows["playbook"]]
     return InterventionsSince(last.day, pd.DataFrame(rows[COLUMNS]).reset_index(drop=True))

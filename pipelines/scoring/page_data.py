@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from renewals.features.family import KEY, THEMES
+from renewals.features.family import RENEWAL_KEY, THEMES
 from renewals.models.ranking.worklist import SCORED
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.scoring import score_change
@@ -54,7 +54,7 @@ def build_page_data(
     scored = shown["status"].eq(SCORED)
     strengths = (
         data_files.load_frame(job.folder / STRENGTH_FEATURES)
-        .drop(columns="account_id")
+        .drop(columns=["account_id", "renewal_id"])
         .reindex(shown.index)
         .where(scored)
     )
@@ -74,7 +74,7 @@ def build_page_data(
             shown, {past_list.day: past_list.scores for past_list in previous_lists}
         ),
         what_if_grid=grid,
-        alerts=_align_to_list(shown, artifacts.read_alerts(job)),
+        alerts=_align_to_list(shown, artifacts.read_alerts(job), "account_id"),
         prescribed_playbooks=_align_to_list(shown, data_files.load_frame(job.folder / PRESCRIBED_PLAYBOOKS)),
         library=score_summary["playbooks"],
         forecast=forecast_rows or [],
@@ -83,32 +83,34 @@ def build_page_data(
     )
 
 
-def _align_to_list(page_accounts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a table for the accounts on the page, with the index of the account's row in the list."""
-    positions = pd.Index(page_accounts["account_id"].astype(object)).get_indexer(
-        pd.Index(table["account_id"].astype(object))
-    )
-    return table[positions >= 0].set_axis(page_accounts.index[positions[positions >= 0]])
+def _align_to_list(page_rows: pd.DataFrame, table: pd.DataFrame, key: str = "renewal_id") -> pd.DataFrame:
+    """Rows of a table for the rows on the page, with the index of their row in the list.
+
+    A table of accounts (`key="account_id"`) has its rows once for each renewal of the account.
+    """
+    places = pd.DataFrame({key: page_rows[key].astype(object), "_row": page_rows.index})
+    joined = table.astype({key: object}).merge(places, on=key, how="inner")
+    return joined.drop(columns="_row").set_axis(pd.Index(joined["_row"]).rename(None))
 
 
 def _feature_values(job: Job, page_accounts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Values of the features that the page shows; one row per account on the page."""
     features = features_file.FeatureRows(job.folder / SCORING)
     present = [name for name in names if name in features.names]
-    return features.rows(features.row_positions(page_accounts["account_id"]), present).set_axis(page_accounts.index)
+    return features.rows(features.row_positions(page_accounts["renewal_id"]), present).set_axis(page_accounts.index)
 
 
 def theme_contributions(job: Job, page_accounts: pd.DataFrame, catalogue: Any) -> tuple[pd.Series, pd.DataFrame]:
     """Peer group and summed contributions by theme; one row per account on the page that has contributions."""
     theme = {str(feature["name"]): str(feature["theme"]) for feature in catalogue}
-    positions = pd.Index(page_accounts["account_id"].astype(object))
+    positions = pd.Index(page_accounts["renewal_id"].astype(object))
     groups, sums, index = [], [], []
     with data_files.open_parquet(job.folder / CONTRIBUTIONS) as file:
         for batch in file.iter_batches():
             rows = batch.to_pandas()
-            page_rows = positions.get_indexer(pd.Index(rows["account_id"].astype(object)))
+            page_rows = positions.get_indexer(pd.Index(rows["renewal_id"].astype(object)))
             shown = rows[page_rows >= 0]
-            contributions = shown.drop(columns=[*KEY, PEER_GROUP]).astype("float64")
+            contributions = shown.drop(columns=[*RENEWAL_KEY, PEER_GROUP]).astype("float64")
             sums.append(contributions.T.groupby([theme.get(str(name)) for name in contributions.columns]).sum().T)
             groups.append(shown[PEER_GROUP])
             index.append(page_accounts.index[page_rows[page_rows >= 0]])
@@ -119,15 +121,9 @@ def theme_contributions(job: Job, page_accounts: pd.DataFrame, catalogue: Any) -
 
 def _change_reasons(job: Job, page_accounts: pd.DataFrame) -> pd.DataFrame:
     """Reason of each score change, one column per language; one row per account on the page, empty where not scored."""
-    table = data_files.load_frame(
-        job.folder / SCORE_CHANGES, columns=["account_id", *score_change.REASON_COLUMNS.values()]
-    )
-    texts = table.set_index(table["account_id"].astype(object))[list(score_change.REASON_COLUMNS.values())]
-    return (
-        texts.reindex(page_accounts["account_id"].astype(object))
-        .set_axis(page_accounts.index)
-        .set_axis(list(MESSAGES), axis=1)
-    )
+    names = list(score_change.REASON_COLUMNS.values())
+    texts = data_files.load_frame(job.folder / SCORE_CHANGES, columns=["renewal_id", *names]).set_index("renewal_id")
+    return texts.reindex(page_accounts["renewal_id"]).set_axis(page_accounts.index).set_axis(list(MESSAGES), axis=1)
 
 
 def load_earlier_lists(job: Job) -> list[published_lists.PreviousList]:
@@ -140,25 +136,18 @@ def _earlier_probabilities(page_accounts: pd.DataFrame, previous_lists: Mapping[
 
     One column per list day, oldest first; days without any probability are left out.
     """
-    renewals = pd.DataFrame(
-        {"account_id": page_accounts["account_id"].astype(object), "renewal_date": page_accounts["renewal_date"]}
-    )
     probabilities = {}
     for day in sorted(previous_lists):
-        scores = previous_lists[day].drop_duplicates("account_id")
-        scores = scores.assign(
-            account_id=scores["account_id"].astype(object), renewal_date=pd.to_datetime(scores["renewal_date"])
-        )
-        matches = renewals.merge(scores, on=["account_id", "renewal_date"], how="left")
-        probabilities[day] = matches["renewal_probability"].to_numpy("float64")
+        scores = previous_lists[day].drop_duplicates("renewal_id").set_index("renewal_id")["renewal_probability"]
+        probabilities[day] = page_accounts["renewal_id"].map(scores).to_numpy("float64")
     table = pd.DataFrame(probabilities, index=page_accounts.index)
     return table.loc[:, table.notna().any()]
 
 
-def company_forecast(job: Job, model: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def company_forecast(job: Job, model: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
     """Forecast rows of the whole company for the act date; None if there is no forecast for that day and model."""
     path = job.folder / FORECAST_FOLDER / FORECAST_SUMMARY
-    if not path.exists():
+    if model is None or not path.exists():
         return None
     summary = data_files.load_json(path)
     if summary["as_of"] != job.day.isoformat() or not is_same_version(summary["models"]["renewal"], model):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import structlog
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.features.registry import action_features
 from renewals.models.explanation.reasons import FeatureMeta as Feature
 from renewals.models.explanation.score_change import PARTS, SCALES, changed_features, decompose_change
@@ -38,6 +38,7 @@ from renewals.reports.words import MESSAGES, Messages
 
 if TYPE_CHECKING:
     from renewals.models.training.ensemble import EnsembleModel
+    from renewals.pipelines.scoring.champion_models import Champion
 
 BLOCK_ROWS = 65_536
 """Number of accounts decomposed at a time."""
@@ -90,20 +91,20 @@ class ModelPair:
 
 
 def add_score_changes(
-    job: Job, listed: pd.DataFrame, catalogue: Sequence[Feature], name: str, version: str, model: EnsembleModel
+    job: Job, listed: pd.DataFrame, catalogue: Sequence[Feature], champion: Champion | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Add `probability_change` and `reason_change` to the list; return the list and the summary for the manifest.
 
-    `name`, `version` and `model` are the renewal model of the list. Also writes `score_changes.parquet`: one row per
-    scored account.
+    `champion` is the renewal model of the list; without one no row is scored. Also writes `score_changes.parquet`: one
+    row per scored renewal.
     """
     last = published_lists.latest_list(job)
     rows = join_previous_scores(listed, last)
-    options, reason_code, parts = job.settings.list, None, rows.iloc[:0][list(KEY)]
+    options, reason_code, parts = job.settings.list, None, rows.iloc[:0][list(RENEWAL_KEY)]
     change_text = ChangeText(options.language, options.page_rows)
-    if last is not None and rows["no_change_reason"].isna().any():
+    if last is not None and champion is not None and rows["no_change_reason"].isna().any():
         try:
-            models = _load_model_pair(job, last, catalogue, (name, version, model))
+            models = _load_model_pair(job, last, catalogue, champion)
             rows, parts = decompose_changes(rows, models, change_text)
         except NoDecompositionError as error:
             reason_code = str(error)
@@ -155,7 +156,7 @@ def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousLis
 
     `probability_change` is the new probability minus the old one; where it is missing `no_change_reason` has the code.
     """
-    rows = listed.loc[listed["status"].eq(worklist.SCORED), [*KEY, "renewal_date", "renewal_probability"]]
+    rows = listed.loc[listed["status"].eq(worklist.SCORED), [*RENEWAL_KEY, "renewal_date", "renewal_probability"]]
     rows = rows.assign(**{name: pd.Series(None, index=rows.index, dtype=object) for name in REASON_COLUMNS.values()})
     if last is None:
         return rows.assign(
@@ -163,13 +164,11 @@ def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousLis
             probability_change=np.nan,
             no_change_reason=pd.Series("no_list", index=rows.index, dtype=object),
         )
-    previous_scores = last.scores.drop_duplicates("account_id", ignore_index=True)
-    position = pd.Index(previous_scores["account_id"].astype(object)).get_indexer(
-        pd.Index(rows["account_id"].astype(object))
-    )
+    previous_scores = last.scores.drop_duplicates("renewal_id", ignore_index=True)
+    position = pd.Index(previous_scores["renewal_id"]).get_indexer(pd.Index(rows["renewal_id"]))
     previous = previous_scores.reindex(position).set_axis(rows.index)
-    is_other_renewal = pd.to_datetime(previous["renewal_date"]).ne(pd.to_datetime(rows["renewal_date"])).to_numpy()
-    tests = [position < 0, is_other_renewal, ~previous["renewal_probability"].between(0, 1).to_numpy()]
+    is_listed = rows["account_id"].astype(object).isin(previous_scores["account_id"].astype(object)).to_numpy()
+    tests = [~is_listed, position < 0, ~previous["renewal_probability"].between(0, 1).to_numpy()]
     reason = pd.Series(np.select(tests, ["new", "new_term", "not_scored"], ""), index=rows.index).astype(object)
     reason = reason.where(reason.ne(""), None)
     before = previous["renewal_probability"].where(reason.isna())
@@ -181,30 +180,28 @@ def join_previous_scores(listed: pd.DataFrame, last: published_lists.PreviousLis
 
 
 def _load_model_pair(
-    job: Job, last: published_lists.PreviousList, catalogue: Sequence[Feature], current: tuple[str, str, EnsembleModel]
+    job: Job, last: published_lists.PreviousList, catalogue: Sequence[Feature], champion: Champion
 ) -> ModelPair:
     """Load feature values and models of the last list and of today. Raises NoDecompositionError if one is missing."""
-    name, version, model = current
     path = published_lists.features_path(job, last.day)
     try:
         old_values, new_values = features_file.FeatureRows(path), features_file.FeatureRows(job.folder / SCORING)
     except (OSError, ValueError, KeyError) as error:
         raise _no_decomposition("no_feature_values", error) from None
-    old_model = model if last.model == (name, version) else _load_previous_model(job, last)
+    previous, is_same = "/".join(last.model or ()), last.model == (champion.name, champion.version)
+    old_model = champion.model if is_same else _load_previous_model(job, last)
     if set(old_model.schema.names) & action_features():
-        raise _no_decomposition("reads_actions", f"{'/'.join(last.model)} reads logged actions")
+        raise _no_decomposition("reads_actions", f"{previous} reads logged actions")
     if not set(old_model.schema.names) <= old_values.names & new_values.names:
-        raise _no_decomposition(
-            "other_features", f"{path} and today's features are not those of {'/'.join(last.model)}"
-        )
-    return ModelPair(old_values, new_values, old_model, model, catalogue)
+        raise _no_decomposition("other_features", f"{path} and today's features are not those of {previous}")
+    return ModelPair(old_values, new_values, old_model, champion.model, catalogue)
 
 
 def _load_previous_model(job: Job, last: published_lists.PreviousList) -> EnsembleModel:
     """Load the last list's model from the registry, with its checks. Raises NoDecompositionError if that fails."""
     from renewals.pipelines.storage.registry import model_registry
 
-    name, version = last.model
+    name, version = last.model or ("", "")
     try:
         if name != model_registry.registry_name(RENEWAL):
             raise MissingInputError(f"the list of {last.day} was made by {name}, which is not in this model registry")
@@ -231,8 +228,8 @@ def decompose_changes(
     comparable = rows[rows["no_change_reason"].isna()]
     try:
         old_rows, new_rows = (
-            models.old_values.row_positions(comparable["account_id"]),
-            models.new_values.row_positions(comparable["account_id"]),
+            models.old_values.row_positions(comparable["renewal_id"]),
+            models.new_values.row_positions(comparable["renewal_id"]),
         )
         order = np.argsort(new_rows, kind="stable")
         in_both = order[(old_rows[order] >= 0) & (new_rows[order] >= 0)]

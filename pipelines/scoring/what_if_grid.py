@@ -37,23 +37,23 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 4096
 """Number of accounts predicted at a time."""
-COLUMNS = ("account_id", "feature", "value", "probability")
+COLUMNS = ("account_id", "renewal_id", "feature", "value", "probability")
 
 
 class PeerFeatures:
-    """Feature values and peer groups of every account that the model predicts."""
+    """Feature values and peer groups of every renewal that the model predicts."""
 
     def __init__(self, folder: Path, listed: pd.DataFrame, min_peers: int) -> None:
-        predicted = pd.read_parquet(folder / CONTRIBUTIONS, columns=["account_id"])["account_id"]
-        known = listed[listed["account_id"].isin(predicted)]
+        predicted = pd.read_parquet(folder / CONTRIBUTIONS, columns=["renewal_id"])["renewal_id"]
+        known = listed[listed["renewal_id"].isin(predicted)]
         self.features = features_file.FeatureRows(folder / SCORING)
-        self.accounts = pd.Index(known["account_id"].astype(object))
-        self.row_positions = self.features.row_positions(known["account_id"])
+        self.renewals = pd.Index(known["renewal_id"].astype(object))
+        self.row_positions = self.features.row_positions(known["renewal_id"])
         self.peer_groups = peer_groups(known["size_band"], known["stage"], min_peers)
 
-    def positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
-        """Position of each account in `self.accounts`; -1 where it is missing."""
-        return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
+    def positions(self, renewals: pd.Series) -> npt.NDArray[np.int64]:
+        """Position of each `renewal_id` in `self.renewals`; -1 where it is missing."""
+        return np.asarray(self.renewals.get_indexer(pd.Index(renewals.astype(object))), np.int64)
 
     def load_columns(self, names: Iterable[str]) -> dict[str, Floats]:
         """Values of some features for every account, by name; NaN where a value is missing or infinite."""
@@ -85,15 +85,17 @@ def what_if_table(
     folder: Path,
     listed: pd.DataFrame,
     catalogue: Sequence[FeatureMeta],
-    model: EnsembleModel,
+    model: EnsembleModel | None,
     options: ListOptions,
     threads: int = 1,
 ) -> pd.DataFrame:
-    """Predictions for changed feature values; one row per (account, feature, value), current values excluded.
+    """Predictions for changed feature values; one row per (renewal, feature, value), current values excluded.
 
     Contains the accounts that the page shows. Steps without a valid probability are left out. The result does not
     depend on the number of threads.
     """
+    if model is None:
+        return pd.DataFrame({name: [] for name in COLUMNS})
     features = what_if_features(options.what_if_features, catalogue, model.schema.names)
     _warn_unusable(options.what_if_features, catalogue)
     shown = listed.head(options.page_rows)
@@ -101,7 +103,7 @@ def what_if_table(
     if not features or shown.empty:
         return pd.DataFrame({name: [] for name in COLUMNS})
     peer_features = PeerFeatures(folder, listed, options.min_peers)
-    rows = peer_features.positions(shown["account_id"])
+    rows = peer_features.positions(shown["renewal_id"])
     grids = [_build_grid(peer_features, rows, feature, catalogue, model) for feature in features]
     probabilities = _predict_grids(peer_features, rows, grids, model, threads)
     return pd.concat(
@@ -177,12 +179,5 @@ def _predict_grids(
 
 def _grid_rows(page_accounts: pd.DataFrame, grid: WhatIfGrid, probabilities: Floats) -> pd.DataFrame:
     row, step = np.nonzero(~np.isnan(grid.values) & (probabilities >= 0) & (probabilities <= 1))
-    accounts = page_accounts["account_id"].reset_index(drop=True).take(row).reset_index(drop=True)
-    return pd.DataFrame(
-        {
-            "account_id": accounts,
-            "feature": grid.feature,
-            "value": grid.values[row, step],
-            "probability": probabilities[row, step],
-        }
-    )
+    keys = page_accounts[["account_id", "renewal_id"]].reset_index(drop=True).take(row).reset_index(drop=True)
+    return keys.assign(feature=grid.feature, value=grid.values[row, step], probability=probabilities[row, step])

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from renewals.pipelines.storage import data_files
+from renewals.pipelines.storage.old_keys import add_renewal_id
 
 BLOCK_ROWS = 16_384
 """Maximum number of accounts per block."""
@@ -64,24 +65,29 @@ class FeatureBlocks:
 
 
 class FeatureRows:
-    """Features file with one row per account, read a few accounts at a time."""
+    """Features file with one row per renewal, read a few rows at a time."""
 
     def __init__(self, path: Path) -> None:
         self.file = pq.ParquetFile(path)
-        self.accounts = pd.Index(self.file.read(columns=["account_id"]).to_pandas()["account_id"].astype(object))
+        self.renewals = pd.Index(self._read_keys()["renewal_id"].astype(object))
         sizes = [self.file.metadata.row_group(group).num_rows for group in range(self.file.num_row_groups)]
         self.starts = np.cumsum([0, *sizes])
+
+    def _read_keys(self) -> pd.DataFrame:
+        columns = [name for name in ("account_id", "renewal_id", "renewal_date") if name in self.names]
+        return add_renewal_id(self.file.read(columns=columns).to_pandas())
 
     @property
     def names(self) -> set[str]:
         """Column names of the file."""
         return set(self.file.schema_arrow.names)
 
-    def row_positions(self, accounts: pd.Series) -> npt.NDArray[np.int64]:
-        """Row position of each account in the file, -1 if missing. Raises ValueError if the file has duplicates."""
-        if not self.accounts.is_unique:
-            raise ValueError("an account occurs twice in the features file")
-        return np.asarray(self.accounts.get_indexer(pd.Index(accounts.astype(object))), np.int64)
+    def row_positions(self, renewals: pd.Series) -> npt.NDArray[np.int64]:
+        """Row position of each `renewal_id` in the file, -1 if missing. Raises ValueError if the file has
+        duplicates."""
+        if not self.renewals.is_unique:
+            raise ValueError("a renewal occurs twice in the features file")
+        return np.asarray(self.renewals.get_indexer(pd.Index(renewals.astype(object))), np.int64)
 
     def column(self, name: str) -> pd.Series:
         """Values of one feature, one per row of the file."""

@@ -73,5 +73,16 @@ def _upgrade(tree: Any, section: str) -> Any:
 
 
 def upgrade_backtest(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rename the columns of a registered version's backtest to those of this release; the rows are unchanged."""
-    return predictions.rename(columns={old: new for old, new in BACKTEST_COLUMNS.items() if new not in predictions})
+    """Rename the columns of a registered version's backtest to those of this release, and add `renewal_id`."""
+    renamed = predictions.rename(columns={old: new for old, new in BACKTEST_COLUMNS.items() if new not in predictions})
+    return add_renewal_id(renamed)
+
+
+def add_renewal_id(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add `renewal_id` to rows of an older release, which have one renewal per account; other rows are unchanged."""
+    import pandas as pd
+
+    if "renewal_id" in rows:
+        return rows
+    ends = pd.to_datetime(rows["renewal_date"]).dt.strftime("%Y-%m-%d").fillna("")
+    return rows.assign(renewal_id=rows["account_id"].astype(str) + ":" + ends)

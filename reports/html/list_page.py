@@ -26,6 +26,7 @@ from renewals.models.explanation.reasons import (
 )
 from renewals.models.explanation.reasons import FeatureMeta as Feature
 from renewals.models.ranking.expected_value import PLAY_COLUMNS
+from renewals.models.ranking.health import HEALTH
 from renewals.models.ranking.worklist import QUADRANTS, RISK_BANDS, SCORED
 from renewals.reports.html.bundle import render_offline_page
 from renewals.reports.list_summary import summarize_list
@@ -83,17 +84,21 @@ REASON_FEATURE_COLUMNS = (
 CATEGORY_COLUMNS: Mapping[str, Sequence[str]] = {
     "risk_band": RISK_BANDS,
     "quadrant": QUADRANTS,
+    "health": HEALTH,
     "reason_1_theme": THEMES,
 }
-TEXT_COLUMNS = ("account_id", "account_name", "csm", "stage", "size_band", "status", "alerts", "renewal_date")
+TEXT_COLUMNS = (
+    *("account_id", "account_name", "csm", "stage", "size_band", "status", "alerts", "renewal_date"),
+    *("notice_date", "products", "contract_currency"),
+)
 NUMBER_COLUMNS = {
-    **{"rank": 0, "days_to_renewal": 0, "arr": 0, "arr_at_risk": 0},
+    **{"rank": 0, "days_to_renewal": 0, "arr": 0, "account_arr": 0, "contract_amount": 0, "arr_at_risk": 0},
     **dict.fromkeys(("renewal_probability", "renewal_low", "renewal_high", "probability_change"), 4),
     **dict.fromkeys(("expansion_probability", "upsell_probability", "cross_sell_probability"), 3),
 }
 """Numeric columns of a row, with their number of decimals."""
 PAGE_KEY_PATTERN = re.compile(
-    r"(page|heading|stage|size_band|status|risk_band|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)|whatif.caveat$"
+    r"(page|heading|stage|size_band|status|risk_band|health|quadrant|theme|alerts|tier)\.|forecast\.(arr_|quarter)|whatif.caveat$"
 )
 """Keys of the messages that the page uses."""
 

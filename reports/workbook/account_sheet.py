@@ -19,7 +19,7 @@ from renewals.reports.workbook.writer import DATE_WIDTH, LINE_HEIGHT, WorkbookWr
 
 LIST_COLUMNS = (
     *("rank", "account_name", "account_id", "csm", "stage", "renewal_date", "days_to_renewal", "arr", "currency"),
-    *("risk_band", "renewal_probability", "renewal_low", "renewal_high", "probability_change", "arr_at_risk"),
+    *("risk_band", "health", "renewal_probability", "renewal_low", "renewal_high", "probability_change", "arr_at_risk"),
     *("reason_1", "reason_2", "reason_3", "reason_4", "reason_5", "alerts"),
     *("playbook_1", "playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3"),
     *("expansion_probability", "upsell_probability", "cross_sell_probability", "quadrant"),
@@ -28,9 +28,9 @@ LIST_COLUMNS = (
 """Columns of the sheet with the whole list, in reading order; columns that are empty in every row are left out."""
 NOT_SCORED_COLUMNS = (
     *("account_name", "account_id", "csm", "status", "status_reason", "renewal_date", "days_to_renewal", "arr"),
-    *("currency", "stage", "alerts"),
+    *("currency", "stage", "health", "alerts"),
 )
-CODED_COLUMNS = ("stage", "size_band", "status", "risk_band", "quadrant")
+CODED_COLUMNS = ("stage", "size_band", "status", "risk_band", "health", "quadrant")
 SENTENCE_PREFIXES = ("reason_", "strength_", "playbook_", "alerts", "status_reason")
 MONEY_COLUMNS = ("arr", "arr_at_risk")
 SENTENCE_WIDTH = 42

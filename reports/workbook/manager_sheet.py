@@ -47,7 +47,7 @@ COLUMNS_BEFORE_ANSWERS = (
 COLUMNS_AFTER_ANSWERS = (
     *("alerts", "playbook_1", "reason_1", "reason_2", "reason_3", "reason_4", "reason_5"),
     *("playbook_2", "playbook_3", "strength_1", "strength_2", "strength_3", "reason_change"),
-    *("quadrant", "expansion_probability", "upsell_probability", "cross_sell_probability"),
+    *("quadrant", "health", "expansion_probability", "upsell_probability", "cross_sell_probability"),
     *("renewal_low", "renewal_high", "days_to_renewal", "stage", "size_band", "within_capacity", "account_id"),
 )
 ANSWER_WIDTHS = {"verdict": 13, "action": 24, "started_on": 15, "note": 30}

@@ -14,7 +14,13 @@ from typing import Any
 import pandas as pd
 from xlsxwriter.worksheet import Worksheet
 
-from renewals.reports.list_summary import CHANGE_THRESHOLD_POINTS, ListComparison, portfolio_loads, summarize_list
+from renewals.reports.list_summary import (
+    CHANGE_THRESHOLD_POINTS,
+    ListComparison,
+    due_rows,
+    portfolio_loads,
+    summarize_list,
+)
 from renewals.reports.sanitize import truncate
 from renewals.reports.settings import ListOptions
 from renewals.reports.workbook.writer import (
@@ -142,12 +148,11 @@ def summary_sentences(
     writer: WorkbookWriter,
 ) -> list[str]:
     """Sentences on the high-risk accounts, the expected loss, the changes, and the managers above capacity."""
-    if risk_list.empty:
+    if due_rows(risk_list).empty:
         return [writer.messages.text("summary.nothing")]
-    sentences = [
-        _high_risk_sentence(risk_list, writer),
-        *([_expected_loss_sentence(risk_list, summary, writer)] if summary["months"] else []),
-    ]
+    sentences = []
+    if summary["scored"]:
+        sentences = [_high_risk_sentence(risk_list, writer), _expected_loss_sentence(risk_list, summary, writer)]
     if comparison:
         last = writer.messages.day(comparison.previous_day)
         sentences.append(
@@ -161,6 +166,7 @@ def summary_sentences(
 
 
 def _high_risk_sentence(risk_list: pd.DataFrame, writer: WorkbookWriter) -> str:
+    risk_list = due_rows(risk_list)
     high = risk_list[risk_list["risk_band"] == "high"]
     if high.empty:
         return writer.messages.text("summary.none_high", all=len(risk_list))

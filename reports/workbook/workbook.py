@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from renewals.models.ranking.worklist import SCORED
+from renewals.models.ranking.worklist import RANKED
 from renewals.reports.columns import COLUMN_NAMES, TARGETS
 from renewals.reports.family_names import family_name
 from renewals.reports.list_summary import compare_lists
@@ -48,7 +48,7 @@ class WorkbookData:
     interventions: tuple[datetime.date, pd.DataFrame] | None = None
     """Date of the previous list, and one row per playbook started after it."""
     previous_list: tuple[datetime.date, pd.DataFrame] | None = None
-    """Date of the previous list, and its `account_id` and `renewal_probability`; one row per account."""
+    """Date of the previous list, and its `account_id`, `renewal_id` and `renewal_probability`; one row per renewal."""
     forecast: Sequence[Mapping[str, Any]] = ()
     """The company's forecast of the day: records with `period_kind`, `period`, `measure`, `expected`, `low`, `high`."""
     scorecard: Mapping[str, Any] | None = None
@@ -77,7 +77,8 @@ def build_workbook(
     notices = [notice[options.language] for notice in data.notices]
     with open_writer(sink, Messages(options.language), as_of, failures, notices) as writer:
         rows = risk_list.assign(alerts=risk_list["alerts"].map(writer.messages.alerts, na_action="ignore"))
-        scored, not_scored = rows[rows["status"] == SCORED], rows[rows["status"] != SCORED]
+        is_ranked = rows["status"].isin(RANKED)
+        scored, not_scored = rows[is_ranked], rows[~is_ranked]
         shown = account_sheet.add_theme_headings(scored.head(options.workbook_rows), writer)
         titles = {name: writer.messages.text(f"sheet.{name}") for name in SHEET_KEYS}
         no_manager_title = writer.messages.text("page.nobody")

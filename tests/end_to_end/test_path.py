@@ -57,8 +57,9 @@ def test_the_list_holds_every_observation_of_the_day_once(published):
     job, _ = published
     listed = read_list(published)
     spine = pd.read_parquet(job.data / "act" / "spine.parquet")
-    assert sorted(listed["account_id"]) == sorted(spine["account_id"])
-    assert listed["account_id"].is_unique
+    assert sorted(listed["renewal_id"]) == sorted(spine["renewal_id"])
+    assert listed["renewal_id"].is_unique
+    assert (listed.groupby("account_id")["is_main"].sum() == 1).all()
 
 
 def test_the_list_has_the_columns_of_the_contract_in_order(published):

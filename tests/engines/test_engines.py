@@ -39,17 +39,17 @@ def test_postgres_features_equal_duckdb(postgres, assert_equal_features):
 
 def test_difference_names_feature_account_and_day(expected):
     """A slightly changed value is one difference; a missing observation is one difference per column of the family."""
-    account, as_of = next(key for key, row in expected["tickets"].items() if row["first_response_hours_365d"])
-    expected_row = expected["tickets"][account, as_of]
+    changed = next(key for key, row in expected["tickets"].items() if row["first_response_hours_365d"])
+    expected_row = expected["tickets"][changed]
     changed_row = expected_row | {"first_response_hours_365d": expected_row["first_response_hours_365d"] * (1 + 1e-8)}
     one_changed = compare_answers(
-        "another", expected, expected | {"tickets": expected["tickets"] | {(account, as_of): changed_row}}
+        "another", expected, expected | {"tickets": expected["tickets"] | {changed: changed_row}}
     )
     assert list(one_changed.differences) == ["tickets.first_response_hours_365d"]
-    assert f"of {account} on {as_of}" in one_changed.differences["tickets.first_response_hours_365d"]
-    remaining = {key: row for key, row in expected["advocacy"].items() if key != (account, as_of)}
+    assert f"of {changed[2]} on {changed[1]}" in one_changed.differences["tickets.first_response_hours_365d"]
+    remaining = {key: row for key, row in expected["advocacy"].items() if key != changed}
     one_missing = compare_answers("another", expected, expected | {"advocacy": remaining})
     assert {name.partition(".")[0] for name in one_missing.differences} == {"advocacy"}
-    assert len(one_missing.differences) == len(expected_row.keys() & {"account_id", "as_of"}) + len(
+    assert len(one_missing.differences) == len(expected_row.keys() & {"account_id", "as_of", "renewal_id"}) + len(
         FAMILIES["advocacy"].features
     )

@@ -56,7 +56,7 @@ class WarehouseEngine(Engine):
 
     def _fetch(self, name: str) -> Answer:
         rows = self._steps[name].to_pyarrow().to_pylist()
-        answer = {(row["account_id"], row["as_of"]): row for row in rows}
+        answer = {(row["account_id"], row["as_of"], row["renewal_id"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
 
@@ -93,12 +93,10 @@ def compare_answers(engine: str, expected: dict[str, Answer], actual: dict[str, 
     differences: dict[str, str] = {}
     columns = [(name, column) for name in expected for column in next(iter(expected[name].values()))]
     for name, column in columns:
-        for account, as_of in sorted({*expected[name], *actual[name]}, key=str):
-            expected_value, value = (
-                answer[name].get((account, as_of), {}).get(column, "absent") for answer in (expected, actual)
-            )
+        for key in sorted({*expected[name], *actual[name]}, key=str):
+            expected_value, value = (answer[name].get(key, {}).get(column, "absent") for answer in (expected, actual))
             if not values_match(expected_value, value):
-                text = f"{name}.{column} of {account} on {as_of}: {value}, DuckDB has {expected_value}"
+                text = f"{name}.{column} of {key[2]} on {key[1]}: {value}, DuckDB has {expected_value}"
                 differences.setdefault(f"{name}.{column}", text)
     features = tuple(f"{family.name}.{feature.name}" for family in FAMILIES.values() for feature in family.features)
     return Comparison(engine, len(expected["spine"]), features, differences)

@@ -8,7 +8,7 @@ import string
 import ibis
 import pytest
 
-from renewals.features.family import THEMES, Family, column_name
+from renewals.features.family import RENEWAL_KEY, THEMES, Family, column_name
 from renewals.features.policy import Policy
 from renewals.features.registry import (
     FAMILIES,
@@ -27,8 +27,9 @@ FEATURES = [feature for family in FAMILIES.values() for feature in family.featur
 def feature_inputs(*tables: str, **derived: ibis.Table) -> FeatureInputs:
     """Feature inputs with these tables and the spine."""
     raw = {name: ibis.table(clean_schema(name), name=name) for name in tables}
-    spine = ibis.table({"account_id": "string", "as_of": "date"}, name="spine")
-    return FeatureInputs({**raw, **derived, "spine": spine}, Policy())
+    keys = {"account_id": "string", "renewal_id": "string", "as_of": "date", "is_main": "bool"}
+    observations = ibis.table(keys, name="observations")
+    return FeatureInputs({**raw, **derived, "observations": observations}, Policy())
 
 
 def test_feature_names_are_unique():
@@ -242,7 +243,7 @@ def test_features_that_are_evidence_and_not_actions():
 
 def test_a_family_without_its_tables_has_its_rows_and_no_columns():
     table = family_table(FAMILIES["advocacy"], feature_inputs("accounts", "contracts", "usage_events"))
-    assert table.columns == ("account_id", "as_of")
+    assert table.columns == RENEWAL_KEY
 
 
 def test_feature_metadata_are_plain_values():

@@ -20,7 +20,7 @@ CATALOGUE = [
 
 
 def training_table(accounts: int = 150, years: int = 4, seed: int = 0) -> pd.DataFrame:
-    """One row per (account_id, as_of), every third month of every term."""
+    """One row per observation, every third month of every term: one renewal an account and day."""
     rng = np.random.default_rng(seed)
     begins = pd.Timestamp(2020, 1, 1) + pd.to_timedelta(rng.integers(0, 365, accounts), "D")
     rows = []
@@ -34,11 +34,15 @@ def training_table(accounts: int = 150, years: int = 4, seed: int = 0) -> pd.Dat
                 rows.append(
                     {
                         "account_id": f"a{number:03d}",
+                        "renewal_id": f"a{number:03d}:{end:%Y-%m-%d}",
                         "as_of": as_of,
                         "renewal_date": end,
                         "term_start": start,
                         "days_to_renewal": float((end - as_of).days),
+                        "renewal_state": "due",
+                        "is_main": True,
                         "renewal_signed": False,
+                        "notice_given": False,
                         "use": health + rng.normal(scale=0.5),
                         "tickets": float(rng.poisson(np.exp(-0.4 * health))),
                         "noise": rng.normal() if rng.random() < 0.9 else np.nan,

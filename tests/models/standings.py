@@ -78,9 +78,15 @@ def standing(known_sets: pd.DataFrame, known_quarters: pd.DataFrame, known_at: d
     return ForecastInputs(pd.Timestamp(known_at), edges, GRACE, known_quarters, known_sets, accounts)
 
 
-def scores(**probabilities: float) -> pd.DataFrame:
-    """One row per account with its predicted probability of renewal."""
-    return pd.DataFrame({"account_id": list(probabilities), "probability": list(probabilities.values())})
+def scores(renewal_date: str = "2026-02-10", **probabilities: float) -> pd.DataFrame:
+    """One row per account with the predicted probability of its renewal on this date."""
+    return pd.DataFrame(
+        {
+            "account_id": list(probabilities),
+            "renewal_date": pd.Timestamp(renewal_date),
+            "probability": list(probabilities.values()),
+        }
+    )
 
 
 def shock(sd: float = 0.0) -> QuarterEffectPosterior:

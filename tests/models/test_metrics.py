@@ -8,7 +8,8 @@ from renewals.models.metrics import Resampling
 
 def renewals(*rows: tuple[str, str, str, int]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["account_id", "as_of", "renewal_date", "days_to_renewal"])
-    return frame.assign(as_of=pd.to_datetime(frame["as_of"]), renewal_date=pd.to_datetime(frame["renewal_date"]))
+    days = {name: pd.to_datetime(frame[name]) for name in ("as_of", "renewal_date")}
+    return frame.assign(renewal_id=frame["account_id"] + ":" + frame["renewal_date"], **days)
 
 
 def test_select_at_lead_returns_the_observation_nearest_to_the_lead():
@@ -32,6 +33,23 @@ def test_lead_times_go_by_the_last_day_for_notice():
     assert list(metrics.select_at_lead(rows, 90)["days_to_renewal"]) == [90]
     decided = rows.assign(days_to_decision=[90, 30])
     assert list(metrics.select_at_lead(decided, 90)["days_to_renewal"]) == [150]
+
+
+def test_select_at_lead_returns_one_observation_for_each_renewal_of_an_account():
+    rows = renewals(
+        ("acme", "2024-01-01", "2024-03-26", 85),
+        ("acme", "2024-01-01", "2024-04-10", 100),
+        ("acme", "2024-02-01", "2024-04-10", 69),
+    )
+    assert list(metrics.select_at_lead(rows, 90)["renewal_id"]) == ["acme:2024-03-26", "acme:2024-04-10"]
+
+
+def test_outcome_is_decided_by_a_signed_follow_on_or_by_a_notice():
+    rows = pd.DataFrame({"renewal_signed": [False, True, False, True], "notice_given": [False, False, True, True]})
+    assert metrics.is_undecided(rows).tolist() == [True, False, False, False]
+    assert metrics.is_undecided(rows.drop(columns="notice_given")).tolist() == [True, False, True, False], (
+        "back-tests of earlier releases have no notices"
+    )
 
 
 def test_true_probabilities_have_slope_one_and_no_error():

@@ -23,10 +23,12 @@ def company(lift: float, accounts: int = 1500, seed: int = 0) -> tuple[pd.DataFr
     renewed = rng.random(accounts) < expit(without + lift * treated)
     as_of = pd.Timestamp(2024, 1, 1) + pd.to_timedelta(rng.integers(0, 400, accounts), "D")
     end = as_of + 200 * DAY
+    names = [f"a{number:04d}" for number in range(accounts)]
     rows = pd.DataFrame(
         {
-            "account_id": [f"a{number:04d}" for number in range(accounts)], "as_of": as_of, "renewal_date": end,
-            "days_to_renewal": 200.0, "renewal_signed": False, "term": np.arange(accounts),
+            "account_id": names, "renewal_id": [f"{name}:{day:%Y-%m-%d}" for name, day in zip(names, end, strict=True)],
+            "is_main": True, "as_of": as_of, "renewal_date": end, "days_to_renewal": 200.0,
+            "renewal_signed": False, "notice_given": False, "term": np.arange(accounts),
             "label": renewed.astype(np.int8), "health": health + rng.normal(scale=0.05, size=accounts), "size": size,
         }
     )  # fmt: skip

@@ -16,7 +16,7 @@ from tests.oracle.fit import Fit
 from tests.oracle.known import AccountView, Row, World
 from tests.oracle.sentiment import Sentiment
 from tests.oracle.stakeholders import Stakeholders
-from tests.oracle.terms import Commitment, observation
+from tests.oracle.terms import Commitment, observations
 from tests.oracle.tickets import Tickets
 from tests.oracle.use import Use
 from tests.oracle.value import Value
@@ -43,11 +43,11 @@ def answers(world: World, dates: list[date], policy: Policy) -> dict[str, dict[t
     for account_id, account_world in worlds_by_account(world).items():
         for as_of in dates:
             view = AccountView(account_world, account_id, as_of, policy)
-            observed = observation(view)
-            if observed is not None:
-                result["spine"][account_id, as_of] = observed
+            for observed in observations(view):
+                key = (account_id, as_of, observed["renewal_id"])
+                result["spine"][key], view.renewal = observed, observed
                 for name in FAMILIES:
-                    result[name][account_id, as_of] = family_row(name, view)
+                    result[name][key] = family_row(name, view)
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.oracle.known import AccountView, Row, mean, quantize, share
-from tests.oracle.terms import observation
 
 
 def is_ours(touch: Row, view: AccountView) -> bool:
@@ -40,7 +39,7 @@ class Contact:
         return len({min((days - 1) // 30, 11) for days in self.ago(self.year)})
 
     def contact_back_loading(self):
-        elapsed = observation(self.view)["term_age"]
+        elapsed = self.view.renewal["term_age"]
         return mean([quantize(1 - days / elapsed) for days in self.ago(self.all) if days <= elapsed])
 
     def customer_initiated_share(self):

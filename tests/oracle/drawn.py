@@ -56,8 +56,14 @@ class DrawnFeatures:
         self._answers = answers
 
     def __call__(self, family: str, *columns: str) -> dict[Any, Any]:
-        """Value of a column by account, or a list of the values of several columns."""
-        rows = {account: row for (account, _), row in sorted(self._answers[family].items())}
+        """Value of a column by account, of its main renewal, or a list of the values of several columns."""
+        main = {key: row["is_main"] for key, row in self._answers["spine"].items()}
+        rows = {key[0]: row for key, row in sorted(self._answers[family].items()) if main[key]}
+        return {a: row[columns[0]] if len(columns) == 1 else [row[c] for c in columns] for a, row in rows.items()}
+
+    def by_renewal(self, family: str, *columns: str) -> dict[str, Any]:
+        """Value of a column by `renewal_id`, or a list of the values of several columns."""
+        rows = {key[2]: row for key, row in sorted(self._answers[family].items())}
         return {a: row[columns[0]] if len(columns) == 1 else [row[c] for c in columns] for a, row in rows.items()}
 
 

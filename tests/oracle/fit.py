@@ -20,7 +20,7 @@ class Fit:
         start = view.as_of - timedelta(days=seen["account_age"])
         self.dimensions = {name: self.account.get(name) for name in ("industry", "region", "channel")}
         self.dimensions |= {"size_band": seen["size_band"], "cohort": str(start.year)}
-        self.dimensions["plan"] = Commitment(view).main.row["plan"]
+        self.dimensions["plan"] = Commitment(view, seen).main.row["plan"]
 
     def industry(self):
         return self.account.get("industry")

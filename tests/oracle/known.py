@@ -101,6 +101,8 @@ class AccountView:
         self.account_id, self.as_of, self.t, self.policy = account_id, as_of, midnight(as_of), policy
         self._world = world
         self.cache: dict[str, Any] = {}
+        self.renewal: Row = {}
+        """Row of the spine whose features are asked for."""
 
     def rows(self, table: str) -> list[Row]:
         """Known rows of the account in a table."""

@@ -11,14 +11,23 @@ from tests.oracle.known import AccountView, Row, calendar_days, hours, mean, mid
 
 @dataclass
 class Term:
-    """A contract as known: its value, and if it has started, is running, rolls on, and has a follow-on."""
+    """A contract as known: its value, and if it has started, runs, ended lately, rolls on, and has a follow-on."""
 
     row: Row
     value: float | None
     started: bool
     running: bool
+    overdue: bool
     followed: bool
     rolling: bool
+
+    @property
+    def end(self) -> date | None:
+        """Day on which its renewal is due; None if it rolls on."""
+        if self.rolling and not self.overdue:
+            return None
+        ends = [self.row["end_date"], *([self.row["cancelled_at"]] if self.row["cancelled_at"] else [])]
+        return min(ends).date()
 
 
 def terms(view: AccountView) -> list[Term]:
@@ -62,11 +71,14 @@ def _term(row: Row, rows: list[Row], pairs: list[Row], view: AccountView) -> Ter
     mine = [pair for pair in pairs if pair["old"] == row["contract_id"]]
     started = row["start_date"] <= view.t
     replaced = any(pair["new"] in starts and starts[pair["new"]] <= view.t for pair in mine)
+    ended = view.t >= row["end_date"] or row["cancelled_at"] is not None
+    final = {entry["contract_id"] for entry in story_of(view).ledger if entry["outcome"] != "pending"}
     return Term(
         row=row,
         value=None if rate is None else quantize(row["arr"] * rate),
         started=started,
-        running=started and view.t < row["end_date"] and row["cancelled_at"] is None and not replaced,
+        running=started and not ended and not replaced,
+        overdue=started and ended and not mine and row["contract_id"] not in final,
         followed=any(pair["kind"] == "renewal" for pair in mine),
         rolling=is_rolling(row, rows),
     )
@@ -116,16 +128,13 @@ def is_rolling(row: Row, rows: list[Row]) -> bool:
     return is_short(row) and not longer
 
 
-def main_renewal(view: AccountView, known: list[Term]) -> list[Term]:
-    """The running terms that end on the day with the most revenue; of two equal days the earlier."""
+def renewal_sets(known: list[Term]) -> dict[date | None, list[Term]]:
+    """The terms that run or ended lately, by the day on which their renewal is due."""
     sets: dict = {}
     for term in known:
-        if term.running and not term.rolling:
-            sets.setdefault(term.row["end_date"].date(), []).append(term)
-    order = sorted(
-        sets, key=lambda day: (-(_total_value(sets[day]) if _total_value(sets[day]) is not None else -1), day)
-    )
-    return sets[order[0]] if order else []
+        if term.running or term.overdue:
+            sets.setdefault(term.end, []).append(term)
+    return sets
 
 
 def _total_value(members: list[Term]) -> float | None:
@@ -133,32 +142,61 @@ def _total_value(members: list[Term]) -> float | None:
     return sum(values) if values else None
 
 
-def observation(view: AccountView) -> Row | None:
-    """The row of the spine, or None if the account is not observed."""
+def observations(view: AccountView) -> list[Row]:
+    """The rows of the spine: one for each renewal due or overdue, else one if the account is a customer."""
     known = terms(view)
-    main = main_renewal(view, known)
-    if not main:
-        return None
-    end = main[0].row["end_date"].date()
-    days_left = (end - view.as_of).days
-    if days_left > view.policy.renewal.horizon_days:
-        return None
-    arr = _total_value([term for term in known if term.running])
-    starts = [term.row["start_date"] for term in known if term.started]
-    start = min(term.row["start_date"] for term in main)
-    age = view.days_ago(min(starts))
+    sets = renewal_sets(known)
+    states = {end: _state(end, members, view) for end, members in sets.items()}
+
+    def place(end: date | None) -> tuple:
+        value = _total_value(sets[end])
+        rank = ("due", "overdue", "not_due").index(states[end])
+        return rank, value is None, -(value or 0), end is None, end or date.max
+
+    order = sorted(sets, key=place)
+    rows = [end for end in order if states[end] != "not_due"] or order[:1]
+    return [_observation(end, end == order[0], sets, states[end], known, view) for end in rows]
+
+
+def observation(view: AccountView) -> Row:
+    """The main row of an account."""
+    return next(row for row in observations(view) if row["is_main"])
+
+
+def _state(end: date | None, members: list[Term], view: AccountView) -> str:
+    if any(term.overdue for term in members):
+        return "overdue"
+    in_sight = end is not None and (end - view.as_of).days <= view.policy.renewal.horizon_days
+    return "due" if in_sight else "not_due"
+
+
+def _observation(end: date | None, is_main: bool, sets: dict, state: str, known: list[Term], view: AccountView) -> Row:
+    members, every = sets[end], [term for terms in sets.values() for term in terms]
+    paid = every if state == "not_due" else members
+    start = min(term.row["start_date"] for term in members)
+    age = view.days_ago(min(term.row["start_date"] for term in known if term.started))
+    arr = _total_value(every)
+    days_left = None if end is None else (end - view.as_of).days
+    currencies = {term.row["currency"] or view.policy.money.reporting_currency for term in paid}
     account = [row for row in view.rows("accounts") if row["deleted_at"] is None]
     return {
         "account_id": view.account_id,
+        "renewal_id": f"{view.account_id}:{'' if end is None else end}",
         "as_of": view.as_of,
+        "renewal_state": state,
+        "is_main": is_main,
+        "runs": any(term.running for term in every),
         "renewal_date": end,
         "days_to_renewal": days_left,
         "term_start": start.date(),
         "term_age": view.days_ago(start),
         "account_age": age,
-        "arr": arr,
-        "arr_due": _total_value(main),
-        "renewal_signed": any(term.followed for term in main),
+        "account_arr": arr,
+        "arr_due": _total_value(paid),
+        "contract_amount": sum(quantize(term.row["arr"]) for term in paid) if len(currencies) == 1 else None,
+        "contract_currency": min(currencies) if len(currencies) == 1 else None,
+        "products": ", ".join(sorted({term.row["product"] for term in paid})),
+        "renewal_signed": any(term.followed for term in members),
         "currency": view.policy.money.reporting_currency,
         "size_band": _band(arr, view),
         "stage": _stage(age, days_left, view),
@@ -174,23 +212,23 @@ def _band(arr: float | None, view: AccountView) -> str | None:
     return "small" if arr < small else "medium" if arr <= large else "large"
 
 
-def _stage(age: int, days_left: int, view: AccountView) -> str:
+def _stage(age: int, days_left: int | None, view: AccountView) -> str:
     journey = view.policy.journey
     if age < journey.onboarding_days:
         return "onboarding"
-    return "pre_renewal" if days_left <= journey.pre_renewal_days else "steady"
+    return "pre_renewal" if days_left is not None and days_left <= journey.pre_renewal_days else "steady"
 
 
 class Commitment:
     """Features of the family; methods are named after their functions."""
 
-    def __init__(self, view: AccountView) -> None:
+    def __init__(self, view: AccountView, observed: Row | None = None) -> None:
         self.view = view
         self.all = terms(view)
         self.running = [term for term in self.all if term.running]
         self.started = [term for term in self.all if term.started]
-        self.observed = observation(view)
-        due = main_renewal(view, self.all)
+        self.observed = observed or view.renewal
+        due = renewal_sets(self.all)[self.observed["renewal_date"]]
         self.main = min(due, key=lambda term: (term.value is None, -(term.value or 0), term.row["contract_id"]))
         self.earlier = self._terms_before()
 
@@ -217,13 +255,14 @@ class Commitment:
         return self.observed["term_age"]
 
     def term_length(self):
-        return (self.observed["renewal_date"] - self.observed["term_start"]).days
+        end = self.observed["renewal_date"]
+        return None if end is None else (end - self.observed["term_start"]).days
 
     def arr(self):
-        return self.observed["arr"]
+        return self.observed["account_arr"]
 
     def arr_due_share(self):
-        due, arr = self.observed["arr_due"], self.observed["arr"]
+        due, arr = self.observed["arr_due"], self.observed["account_arr"]
         return None if due is None or not arr else due / arr
 
     def follow_on_signed(self):

@@ -36,8 +36,8 @@ from tests.oracle.outcomes import OUTCOMES
 
 Row = dict[str, Any]
 World = dict[str, list[Row]]
-Answer = dict[tuple[Any, date], Row]
-"""Columns of each observation: (account_id, as_of) -> columns."""
+Answer = dict[tuple[Any, date, str], Row]
+"""Columns of each observation: (account_id, as_of, renewal_id) -> columns."""
 
 
 def world(**tables: Iterable[Mapping[str, Any]]) -> World:
@@ -142,7 +142,7 @@ class Engine:
         spine = self._step(
             "spine", spines.add_account_columns(spines.observations(terms, candidates, self.policy), raw["accounts"])
         )
-        derived = {"spine": spine, "outcomes": self._con.table("outcomes"), "term_states": states}
+        derived = {"observations": spine, "outcomes": self._con.table("outcomes"), "term_states": states}
         if "usage_events" in raw:
             days = self._step(ROLLED, usage_windows.person_days(raw["usage_events"], self._con.table("product")))
             calendar = Calendar(self.dates, usage_windows.WINDOW_DAYS)
@@ -198,7 +198,7 @@ class Engine:
         self.answers(world)
         if view not in self._alerts:
             compared = activity(self._con.table(f"step_{ROLLED}"), self.dates, rules_policy)
-            inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["spine"], KEY)}
+            inputs = {**self._inputs, "activity": compared.semi_join(self._inputs["observations"], KEY)}
             self._alerts[view] = rules.compute_alerts(FeatureInputs(inputs, rules_policy))
             self._con.create_view(view, self._alerts[view])
         return self._con.con.sql(f"SELECT * FROM {view}").to_arrow_table().to_pylist()
@@ -221,7 +221,7 @@ class Engine:
 
     def _read(self, name: str) -> Answer:
         rows = self._con.con.sql(f'SELECT * FROM "step_{name}"').to_arrow_table().to_pylist()
-        answer = {(row["account_id"], row["as_of"]): row for row in rows}
+        answer = {(row["account_id"], row["as_of"], row["renewal_id"]): row for row in rows}
         assert len(answer) == len(rows), f"{name} holds {len(rows)} rows for {len(answer)} observations"
         return answer
 
@@ -261,11 +261,18 @@ def engine(dates: Sequence[date], policy: Policy, without: Iterable[str] = (), i
     return ENGINES[key]
 
 
+def by_account(answer: Answer) -> dict[tuple[Any, date], Row]:
+    """Columns by (account_id, as_of); each account must have one row."""
+    rows = {key[:2]: row for key, row in answer.items()}
+    assert len(rows) == len(answer)
+    return rows
+
+
 # --- comparison of answers ---------------------------------------------------------------------
 
 
 def differences(
-    left: Mapping[str, Answer], right: Mapping[str, Answer], among: Collection[tuple[Any, date]] | None = None
+    left: Mapping[str, Answer], right: Mapping[str, Answer], among: Collection[tuple[Any, date, str]] | None = None
 ) -> list[str]:
     """Differences of two answers in their common columns, as text; only for the observations in `among`."""
     lines = []
@@ -276,8 +283,8 @@ def differences(
     return lines
 
 
-def _row_differences(name: str, key: tuple[Any, date], left: Row | None, right: Row | None) -> list[str]:
-    where = f"{name} of {key[0]} on {key[1]}"
+def _row_differences(name: str, key: tuple[Any, date, str], left: Row | None, right: Row | None) -> list[str]:
+    where = f"{name} of {key[2]} on {key[1]}"
     if left is None or right is None:
         return (
             [f"{where}: {'there' if left else 'absent'} and {'there' if right else 'absent'}"] if left != right else []

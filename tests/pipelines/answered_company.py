@@ -61,6 +61,8 @@ class Company:
             {
                 **{"as_of": as_of, "account_id": account_id, "account_name": name, "csm": "Anna", "status": "scored"},
                 **{
+                    "renewal_id": f"{account_id}:{due}",
+                    "is_main": True,
                     "renewal_date": due,
                     "renewal_probability": BANDS[name][1],
                     "risk_band": BANDS[name][0],
@@ -73,7 +75,7 @@ class Company:
         table = feedback_log.to_typed_parquet(
             pd.DataFrame(rows),
             {name: pa.date32() if name in ("as_of", "renewal_date") else None for name in rows[0]}
-            | {"renewal_probability": pa.float64(), "risk_band": pa.string()},
+            | {"renewal_probability": pa.float64(), "risk_band": pa.string(), "is_main": pa.bool_()},
         )
         list_folder.publish_folder(self.root / "lists", as_of, {"risk_list.parquet": table}, manifest)
         return list_folder.list_key(identity)

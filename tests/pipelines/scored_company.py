@@ -90,9 +90,8 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
     act, clean = root / "data" / "act", root / "data" / "clean"
     for folder in (act, clean):
         folder.mkdir(parents=True, exist_ok=True)
-    spine = observations(NAMES).drop(columns="status")
+    spine = observations(NAMES, ids).drop(columns="status").rename(columns={"arr": "arr_due"})
     spine["account_age"] = [400, 400, 400, 400, 3, 400, 400, 400]
-    spine["account_id"] = list(ids or spine["account_id"])
     spine.to_parquet(act / "spine.parquet")
     positions = range(len(NAMES))
     values = {
@@ -100,7 +99,7 @@ def write_company(root: Path, ids: Any = None, fingerprint: str = "f1") -> None:
         "bugs_28d": [float(i % 3) for i in positions],
         "plan": ["basic"] * 7 + ["new"],
     }
-    scoring = pd.concat([spine.drop(columns="arr"), pd.DataFrame(values)], axis=1).assign(arr=1.0)
+    scoring = pd.concat([spine, pd.DataFrame(values)], axis=1).assign(arr=1.0)
     scoring.iloc[::-1].to_parquet(act / "scoring.parquet")
     features = {"features": catalogue(), "missing_families": ["sentiment"]}
     (act / "features.json").write_text(json.dumps(features))

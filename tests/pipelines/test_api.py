@@ -34,10 +34,12 @@ def test_settings_override_the_parameter_file(tables: Path, tmp_path: Path) -> N
     assert error.value.exit_code == 78
 
 
-def test_score_without_a_model_stops_as_the_command_does(tables: Path, tmp_path: Path) -> None:
-    with pytest.raises(api.RunError) as error:
-        api.score(tables, as_of="2025-01-01", data=tmp_path / "data", lists=tmp_path / "lists")
-    assert error.value.exit_code == 66
+def test_score_without_a_model_gives_a_list_without_scores(tables: Path, tmp_path: Path) -> None:
+    published = api.score(tables, as_of="2025-01-01", data=tmp_path / "data", lists=tmp_path / "lists")
+    listed = api.read_list("2025-01-01", tmp_path / "lists")
+    assert (published["models"], len(listed)) == ({}, published["rows"])
+    assert listed["renewal_probability"].isna().all()
+    assert "no_model" in set(listed["status"])
 
 
 def test_a_run_in_a_locked_folder_stops_at_once(tables: Path, tmp_path: Path) -> None:

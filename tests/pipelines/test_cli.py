@@ -108,7 +108,7 @@ def test_a_second_run_is_refused_with_the_process_and_start_time_of_the_first(tm
         (("tune", "--until", "2026-06-01", "--target", "upsell", "--set", "targets=[renewal]"), 78, "--target upsell"),
         (("forecast", "--as-of", "2026-06-15"), 78, "use 2026-06-01"),
         (("score", "--as-of", "2026-06-01", "--set", "list.playbooks=none.yaml"), 66, "no playbooks at none.yaml"),
-        (("score", "--as-of", "2026-06-01"), 66, "no model of renewal"),
+        (("forecast", "--as-of", "2026-06-01"), 66, "no model of renewal"),
         (("score", "--as-of", "2026-06-01", "--lists", "/dev/null/lists"), 74, "cannot be written"),
         (("explain", "A1", "--as-of", "2026-06-01"), 66, "renewals score --as-of 2026-06-01"),
         (("whatif", "A1", "--as-of", "2026-06-01", "--set", "x"), 66, "renewals score --as-of 2026-06-01"),

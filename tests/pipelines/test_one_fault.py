@@ -95,7 +95,7 @@ def assert_only(account: str, then: pd.DataFrame, now: pd.DataFrame, but: tuple[
 )
 def test_an_invalid_spine_value_affects_only_its_row(company: Path, column: str, value: Any, kind: str) -> None:
     then = published(company)
-    put(company, "spine.parquet", "a2", column, value)
+    put(company, "spine.parquet", "a2", {"arr": "arr_due"}.get(column, column), value)
     now = published(company)
     gamma = now.loc["a2"]
     assert gamma["status"] == "not_scored"
@@ -406,6 +406,7 @@ def test_a_failed_decomposition_changes_only_the_reason_column(june: Path, monke
 def test_ids_of_another_type_than_last_month_are_no_error(june: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = published(june, JULY)
     numbered = listed.reset_index(drop=True).assign(account_id=range(len(listed)))
+    numbered["renewal_id"] = numbered["account_id"].astype(str) + ":2026-09-01"
     started = pd.DataFrame({"account_id": [2, 3], "playbook": "call", "started_on": date(2026, 6, 5)})
     monkeypatch.setattr(
         sys.modules["renewals.pipelines.scoring.interventions_since"], "_load_interventions", lambda one, day: started
@@ -506,7 +507,7 @@ def test_unusual_values_of_one_row_are_written_to_the_database(company: Path) ->
     import duckdb
 
     put(company, "spine.parquet", "a2", "account_name", "nul \x00 long " + "x" * 1_000_000)
-    put(company, "spine.parquet", "a3", "arr", float("inf"))
+    put(company, "spine.parquet", "a3", "arr_due", float("inf"))
     listed = published(company)
     run_publish(job(company), f"duckdb:///{company / 'company.duckdb'}", "renewals")
     with duckdb.connect(str(company / "company.duckdb")) as database:

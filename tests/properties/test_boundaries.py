@@ -11,7 +11,7 @@ import pytest
 from renewals.features.policy import SEVERITIES, TICKET_KINDS, TIERS
 from renewals.features.registry import FAMILIES
 from tests.oracle.known import midnight
-from tests.oracle.worlds import World, differences, engine, values_match, world
+from tests.oracle.worlds import World, by_account, differences, engine, values_match, world
 from tests.properties.accounts import POLICY, TICK
 
 AS_OF = date(2024, 9, 1)
@@ -22,7 +22,11 @@ DAYS = sorted({f.params["days"] for family in FAMILIES.values() for f in family.
 
 
 def answers(**tables: Any) -> dict:
-    return engine((AS_OF,), POLICY).answers(world(**tables))
+    return by_account_each(engine((AS_OF,), POLICY).answers(world(**tables)))
+
+
+def by_account_each(answers: dict) -> dict:
+    return {name: by_account(answer) for name, answer in answers.items()}
 
 
 def contract_row(account: str, **more: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from renewals.features.policy import Contracts, Policy, Renewal
 from renewals.features.revenue.ledger import RenewalLedger, renewals
 from renewals.features.revenue.ledger_tables import table_types
+from renewals.features.spine import DUE
 from renewals.models.target import Outcomes
 from renewals.models.targets.renewal import outcome
 from tests.properties import contract_laws
@@ -166,29 +167,20 @@ def label_rows(ledger_day: date) -> dict[tuple[Any, ...], tuple[int | None, date
     """Labels of `models.targets.renewal`, by account, day and end of the renewal."""
     tables = tables_of_all(ledger_day)
     keys = [
-        {"account_id": account, "as_of": as_of, "renewal_date": end}
+        {"account_id": account, "renewal_id": f"{account}:{end}", "as_of": as_of, "renewal_state": DUE}
         for seed in FEW
         for as_of in AS_OF
         if as_of <= ledger_day
         for account, end in contract_laws.observed_terms(settler(seed)(settler(seed).company, ledger_day), as_of)
     ]
-    schema = ibis.schema({"account_id": "string", "as_of": "date", "renewal_date": "date"})
-    found = {}
-    # One renewal of an account is observed on a day: further ones are asked for in further tables.
-    rest, nth = keys, 0
-    while rest:
-        seen: dict[tuple[Any, Any], Row] = {}
-        later = []
-        for key in rest:
-            if seen.setdefault((key["account_id"], key["as_of"]), key) is not key:
-                later.append(key)
-        spine = ibis.memtable(list(seen.values()), schema=schema)
-        outcomes = Outcomes(ledger_day, tables["term_states"], tables["term_outcomes"], ibis.memtable([{"x": 1}]))
-        for row in outcome(spine, outcomes).to_pyarrow().to_pylist():
-            end = seen[row["account_id"], row["as_of"]]["renewal_date"]
-            found[row["account_id"], row["as_of"], end] = row["label"], row["matured_at"]
-        rest, nth = later, nth + 1
-    return found
+    schema = {"account_id": "string", "renewal_id": "string", "as_of": "date", "renewal_state": "string"}
+    spine = ibis.memtable(keys, schema=ibis.schema(schema))
+    outcomes = Outcomes(ledger_day, tables["term_states"], tables["term_outcomes"], ibis.memtable([{"x": 1}]))
+    rows = outcome(spine, outcomes).to_pyarrow().to_pylist()
+    ends = {row["renewal_id"]: date.fromisoformat(row["renewal_id"].rpartition(":")[2]) for row in rows}
+    return {
+        (row["account_id"], row["as_of"], ends[row["renewal_id"]]): (row["label"], row["matured_at"]) for row in rows
+    }
 
 
 def test_labels_of_the_target() -> None:

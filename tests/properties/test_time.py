@@ -232,8 +232,8 @@ def test_rows_shifted_by_a_day_give_answers_shifted_by_a_day(seeds):
     )
     back = {
         name: {
-            (account, when - day): _without_calendar_columns(_shift_dates(row, -day))
-            for (account, when), row in shifted[name].items()
+            (account, when - day, _shift_end(renewal_id, -day)): _without_calendar_columns(_shift_dates(row, -day))
+            for (account, when, renewal_id), row in shifted[name].items()
         }
         for name in shifted
     }
@@ -244,8 +244,14 @@ def _without_calendar_columns(row):
     return {
         name: value
         for name, value in row.items()
-        if name not in ("similar_customers_renewal_rate_cohort", "similar_customers_lift")
+        if name not in ("similar_customers_renewal_rate_cohort", "similar_customers_lift", "renewal_id")
     }
+
+
+def _shift_end(renewal_id, by):
+    """Identifier of a renewal with its end date moved."""
+    account, _, end = renewal_id.rpartition(":")
+    return f"{account}:{date.fromisoformat(end) + by if end else ''}"
 
 
 def _shift_dates(row, by):

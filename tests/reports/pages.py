@@ -53,17 +53,26 @@ def random_list(
     scored = np.arange(count) % 7 != 6
     chance = np.where(scored, rng.beta(4, 1.5, count), np.nan)
     arr = rng.lognormal(10, 1, count).round()
+    sizes = rng.choice(["small", "medium", "large"], count)
+    due = pd.Timestamp("2026-07-01") + pd.to_timedelta(rng.integers(0, 300, count), "D")
     rows: dict[str, Any] = {
         "as_of": pd.Timestamp("2026-06-01"),
         "account_id": [f"a{i}" for i in range(count)],
         "account_name": names,
         "csm": [MANAGERS[i % len(MANAGERS)] for i in range(count)],
         "stage": "steady",
-        "size_band": rng.choice(["small", "medium", "large"], count),
-        "renewal_date": pd.Timestamp("2026-07-01") + pd.to_timedelta(rng.integers(0, 300, count), "D"),
+        "size_band": sizes,
+        "renewal_id": [f"a{i}:{day:%Y-%m-%d}" for i, day in enumerate(due)],
+        "is_main": True,
+        "renewal_date": due,
         "days_to_renewal": 90,
+        "decision_date": due,
+        "days_to_decision": 90,
+        "products": "core",
         "arr": arr,
+        "account_arr": 2 * arr,
         "currency": "USD",
+        "signed": False,
         "status": np.where(scored, "scored", "too_little_history"),
         "renewal_probability": chance,
         "renewal_low": 0.8 * chance,

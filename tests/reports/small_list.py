@@ -1,5 +1,6 @@
 """A small list and its parts: six accounts, two managers, hostile names."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,27 +36,78 @@ HOSTILE = (
 MODELS = {"renewal": "renewals-renewal/3", "expansion": "renewals-expansion/1"}
 
 
-def observations(names: tuple[str, ...] = ("acme", "beta", "gamma", "quiet", "fresh", "giant")) -> pd.DataFrame:
-    """One row per account: the spine's columns and `status`."""
+def observations(
+    names: Sequence[str] = ("acme", "beta", "gamma", "quiet", "fresh", "giant"), ids: Sequence[Any] | None = None
+) -> pd.DataFrame:
+    """One row per account, with one renewal that is due: the spine's columns and `status`."""
     count = len(names)
+    account_ids = [f"a{i}" for i in range(count)] if ids is None else list(ids)
+    arr = [1000.0 * (i + 1) for i in range(count)]
     rows = pd.DataFrame(
         {
-            "account_id": [f"a{i}" for i in range(count)],
+            "account_id": account_ids,
+            "renewal_id": [f"{account}:2026-09-01" for account in account_ids],
             "as_of": pd.Timestamp("2026-06-01"),
-            "account_name": names,
+            "renewal_state": "due",
+            "is_main": True,
+            "runs": True,
+            "account_name": list(names),
             "csm": ["li", "ann"] * (count // 2) + ["li"] * (count % 2),
             "stage": "steady",
             "size_band": "small",
             "renewal_date": pd.Timestamp("2026-09-01"),
             "days_to_renewal": 92,
-            "arr": [1000.0 * (i + 1) for i in range(count)],
+            "notice_date": None,
+            "decision_date": pd.Timestamp("2026-09-01"),
+            "days_to_decision": 92,
+            "notice_given": False,
+            "products": "core",
+            "arr": arr,
+            "account_arr": arr,
             "currency": "USD",
+            "contract_amount": arr,
+            "contract_currency": "USD",
             "renewal_signed": False,
+            "signed": False,
             "status": "scored",
         }
     )
-    rows["as_of"], rows["renewal_date"] = rows["as_of"].dt.date, rows["renewal_date"].dt.date
-    return rows
+    return rows.assign(**{day: rows[day].dt.date for day in ("as_of", "renewal_date", "decision_date")})
+
+
+def not_due(rows: pd.DataFrame) -> pd.DataFrame:
+    """These accounts with nothing due: without a date, with the status `not_due`."""
+    dates = dict.fromkeys(("renewal_date", "days_to_renewal", "decision_date", "days_to_decision"))
+    return rows.assign(renewal_id=[f"{account}:" for account in rows["account_id"]], status="not_due", **dates)
+
+
+def second_renewal(rows: pd.DataFrame, arr: float = 500.0) -> pd.DataFrame:
+    """Another renewal of these accounts, due a month after the main one."""
+    day = pd.Timestamp("2026-10-01").date()
+    return rows.assign(
+        renewal_id=[f"{account}:{day}" for account in rows["account_id"]],
+        is_main=False,
+        renewal_date=day,
+        days_to_renewal=122,
+        decision_date=day,
+        days_to_decision=122,
+        arr=arr,
+        contract_amount=arr,
+    )
+
+
+def previous(
+    account_ids: Sequence[Any], probabilities: Sequence[float], days: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Scores of an earlier list: one row per renewal, due on 1 September unless `days` tells another."""
+    ends = ["2026-09-01"] * len(account_ids) if days is None else days
+    return pd.DataFrame(
+        {
+            "account_id": pd.Series(list(account_ids), dtype=None if len(account_ids) else object),
+            "renewal_id": [f"{account}:{end}" for account, end in zip(account_ids, ends, strict=True)],
+            "renewal_probability": pd.Series(list(probabilities), dtype=float),
+        }
+    )
 
 
 def catalogue() -> list[dict[str, Any]]:

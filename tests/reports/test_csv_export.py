@@ -51,5 +51,5 @@ def test_a_negative_number_stays_a_number(listed: pd.DataFrame) -> None:
 
 
 def test_integer_ids_stay_unchanged() -> None:
-    listed = make_list(observations().assign(account_id=[1, -2, 3, 4, 5, 2**60]))
+    listed = make_list(observations(ids=[1, -2, 3, 4, 5, 2**60]))
     assert {row["account_id"] for row in read(to_csv(listed))} == {"1", "-2", "3", "4", "5", str(2**60)}

@@ -8,16 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from renewals.models.ranking.worklist import NOT_DUE, NOT_SCORED, SCORED, STATUSES
 from renewals.reports.columns import COLUMN_NAMES, COLUMNS, cast_columns
 from renewals.reports.risk_list import RiskList, alert_codes, build_risk_list, to_parquet, validate_list
-from renewals.reports.row_checks import BrokenListError
+from renewals.reports.row_checks import FAULT_COLUMN, BrokenListError, Fault
 from renewals.reports.settings import ListOptions
-from tests.reports.small_list import MODELS, make_list, observations, parts_of, plays_for, reasons_for
+from tests.reports.small_list import (
+    MODELS,
+    make_list,
+    not_due,
+    observations,
+    parts_of,
+    plays_for,
+    reasons_for,
+    second_renewal,
+)
 
 CONTRACT_COLUMNS = """
-as_of account_id account_name csm stage size_band renewal_date days_to_renewal arr currency status status_reason
+as_of account_id account_name csm stage size_band
+renewal_id is_main renewal_date days_to_renewal notice_date decision_date days_to_decision products
+arr account_arr currency contract_amount contract_currency signed status status_reason
 renewal_probability renewal_low renewal_high risk_band arr_at_risk
-upsell_probability cross_sell_probability expansion_probability quadrant rank within_capacity
+upsell_probability cross_sell_probability expansion_probability quadrant health rank within_capacity
 reason_1 reason_2 reason_3 reason_4 reason_5
 reason_1_feature reason_1_contribution reason_1_family reason_1_theme reason_1_actionable
 reason_2_feature reason_2_contribution reason_2_family reason_2_theme reason_2_actionable
@@ -86,6 +98,27 @@ def test_signed_renewal_is_ranked_after_open_renewals() -> None:
     assert gamma["arr_at_risk"] > 0
 
 
+def test_each_renewal_of_an_account_is_a_row_with_its_own_score_and_revenue() -> None:
+    rows = observations(("acme", "beta")).assign(csm="li")
+    rows = pd.concat([rows, second_renewal(rows.head(1))], ignore_index=True)
+    options = ListOptions.model_validate({"capacity": {"accounts": 1}})
+    listed = make_list(rows, options, renewal=[0.4, 0.999, 0.3])
+    assert listed["rank"].tolist() == [1, 2, 3]
+    assert listed["account_name"].tolist() == ["acme", "acme", "beta"]
+    assert listed["within_capacity"].tolist() == [True, True, False], "acme counts once"
+    by_renewal = listed.set_index("renewal_id")
+    assert by_renewal["is_main"].to_dict() == {"a0:2026-09-01": True, "a0:2026-10-01": False, "a1:2026-09-01": True}
+    assert by_renewal["renewal_probability"]["a0:2026-10-01"] == 0.3
+    at_risk = {"a0:2026-09-01": 600.0, "a0:2026-10-01": 350.0, "a1:2026-09-01": 2.0}
+    assert by_renewal["arr_at_risk"].to_dict() == pytest.approx(at_risk)
+
+
+def test_alerts_of_an_account_stand_on_each_of_its_rows() -> None:
+    alerts = pd.DataFrame([("a1", "sla_breach"), ("a1", "usage_drop")], columns=["account_id", "code"])
+    codes = alert_codes(pd.Series(["a1", "a0", "a1"], index=[4, 2, 0]), alerts)
+    assert codes.to_dict() == {4: "usage_drop;sla_breach", 2: None, 0: "usage_drop;sla_breach"}
+
+
 def test_alerts_are_codes_in_contract_order_with_and_without_a_score() -> None:
     pairs = [("a1", "sla_breach"), ("a1", "usage_drop"), ("a4", "low_score_not_followed_up"), ("a9", "sponsor_lost")]
     alerts = pd.DataFrame(pairs, columns=["account_id", "code"])
@@ -123,8 +156,7 @@ def test_columns_of_targets_without_a_model_are_empty() -> None:
 
 @pytest.mark.parametrize("ids", [["a", "b", "c", "d", "e", "f"], [10, 2, 33, 4, 5, 2**53 + 1]])
 def test_ids_are_unchanged(ids: list[object]) -> None:
-    rows = observations()
-    rows["account_id"] = ids
+    rows = observations(ids=ids)
     back = pq.read_table(io.BytesIO(to_parquet(make_list(rows))))["account_id"].to_pylist()
     assert sorted(back, key=str) == sorted(ids, key=str)
 
@@ -167,7 +199,12 @@ def test_empty_list_has_the_columns() -> None:
         ("stage", "limbo", "stage: unknown_value (1 rows)"),
         ("reason_1_theme", "weather", "reason_1_theme: unknown_value (1 rows)"),
         ("stage", None, "stage: empty (1 rows)"),
-        ("account_id", "a1", "1 accounts are listed twice"),
+        ("renewal_id", "a1:2026-09-01", "1 renewals are listed twice"),
+        ("renewal_id", None, "renewal_id: empty (1 rows)"),
+        ("renewal_date", None, "renewal_date: empty (1 rows)"),
+        ("decision_date", None, "decision_date: empty (1 rows)"),
+        ("is_main", None, "is_main: empty (1 rows)"),
+        ("signed", None, "signed: empty (1 rows)"),
         ("account_id", None, "account_id is empty in 1 rows"),
         ("as_of", pd.Timestamp("2026-05-01"), "as_of is missing or differs"),
         ("rank", 7, "rank is not 1, 2, 3"),
@@ -300,6 +337,109 @@ def test_one_invalid_row_never_stops_a_list_but_two_of_six_do() -> None:
     ):
         build(tables)
     assert build(tables, invalid_row_limit=0.34).rows["status"].eq("not_scored").sum() == 2
+
+
+# --- rows without a score -------------------------------------------------------------------------------
+
+
+def every_status() -> pd.DataFrame:
+    """One account of each status, from the last status to the first; the last has the most ARR."""
+    arr = [1000.0 * number for number in range(len(STATUSES), 0, -1)]
+    rows = observations(STATUSES[::-1]).assign(csm="li", status=STATUSES[::-1], arr=arr)
+    rows[FAULT_COLUMN] = [Fault("stage", "empty") if name == NOT_SCORED else None for name in rows["status"]]
+    is_due = rows["status"].ne(NOT_DUE)
+    return pd.concat([not_due(rows[~is_due]), rows[is_due]], ignore_index=True)
+
+
+def test_rows_without_a_rank_are_listed_by_status() -> None:
+    listed = make_list(every_status(), out_of_range_share=0.5)
+    assert listed["status"].tolist() == list(STATUSES)
+    assert listed["status"].tolist() == [
+        *(
+            "scored",
+            "no_model",
+            "overdue",
+            "leaving",
+            "too_little_history",
+            "unlike_training",
+            "not_scored",
+            "signed",
+            "not_due",
+        )
+    ]
+    assert listed["rank"].tolist() == [1] + [pd.NA] * 8
+
+
+def test_rows_of_equal_status_are_listed_by_revenue_then_by_id() -> None:
+    names = ("none", "small", "large", "large too", "larger")
+    rows = observations(names, ids=[5, 9, 100, 20, 3]).assign(arr=[None, 10.0, 30.0, 30.0, 40.0], status="signed")
+    other = second_renewal(rows.iloc[[3]], arr=30.0)
+    for order in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]):
+        listed = make_list(pd.concat([rows, other], ignore_index=True).iloc[order].reset_index(drop=True))
+        assert listed["renewal_id"].tolist() == [
+            *("3:2026-09-01", "20:2026-09-01", "20:2026-10-01", "100:2026-09-01", "9:2026-09-01", "5:2026-09-01")
+        ]
+
+
+def test_every_row_has_its_expansion_score_and_only_scored_rows_that_of_the_renewal() -> None:
+    rows = every_status()
+    listed = make_list(rows, expansion=0.3, upsell=0.2, out_of_range_share=0.5).set_index("status")
+    unscored = listed.drop(index=SCORED)
+    assert unscored[[column.name for column in COLUMNS if column.scored_only]].isna().all(axis=None)
+    for name, probability in (("expansion_probability", 0.3), ("upsell_probability", 0.2)):
+        assert listed[name].drop(index=NOT_SCORED).tolist() == [probability] * 8
+        assert pd.isna(listed.loc[NOT_SCORED, name])
+
+
+DATED = ("renewal_date", "days_to_renewal", "decision_date", "days_to_decision")
+
+
+@pytest.mark.parametrize("column", DATED)
+def test_only_rows_that_are_not_due_may_lack_the_days_of_a_renewal(column: str) -> None:
+    for status in STATUSES:
+        if status in (NOT_DUE, NOT_SCORED):
+            continue
+        rows = observations().assign(status=status)
+        rows[column] = rows[column].astype(object).where(rows["account_name"] != "acme", None)
+        acme = row(make_list(rows, out_of_range_share=0.5), "acme")
+        assert (acme["status"], str(acme["status_reason"])[-9:]) == ("not_scored", "is empty."), status
+    rows = pd.concat([not_due(observations()).iloc[:1], observations().iloc[1:]], ignore_index=True)
+    acme = row(make_list(rows), "acme")
+    assert acme["status"] == "not_due"
+    assert acme[list(DATED)].isna().all()
+
+
+@pytest.mark.parametrize("column", ["notice_date", "products", "arr", "account_arr", "contract_amount", "csm"])
+def test_other_columns_may_be_empty_in_any_row(column: str) -> None:
+    listed = make_list(observations().assign(**{column: None}))
+    assert listed["status"].eq("scored").all()
+    assert listed[column].isna().all()
+
+
+def test_finished_list_with_a_row_that_is_due_and_has_no_date_is_refused() -> None:
+    listed = make_list(pd.concat([observations().iloc[:5], not_due(observations().iloc[5:])], ignore_index=True))
+    validate_list(listed)
+    listed.loc[listed["status"].eq("not_due"), "status"] = "signed"
+    with pytest.raises(BrokenListError, match=re.escape("renewal_date: empty (1 rows)")):
+        validate_list(listed)
+
+
+@pytest.mark.parametrize("status", ["overdue", "leaving", "signed", "not_due"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_status_has_a_reason_of_its_own(status: str, language: str) -> None:
+    options = ListOptions.model_validate({"language": language})
+    result = build_risk_list(*parts_of(every_status(), options, out_of_range_share=0.5), MODELS, options)
+    reasons = result.rows.set_index("status")["status_reason"]
+    words = {
+        "overdue": ("has ended and nothing follows", "已到期，尚无后续合同"),
+        "leaving": ("gave notice", "已通知不续约"),
+        "signed": ("is signed", "续约已签"),
+        "not_due": ("No contract of this customer ends", "没有到期的合同"),
+    }
+    assert words[status][language == "zh"] in reasons[status]
+    assert reasons.drop(index=SCORED).nunique() == len(STATUSES) - 1
+    by_renewal = result.not_scored_reasons.set_index("renewal_id")[language]
+    assert by_renewal.to_dict() == result.rows.set_index("renewal_id")["status_reason"].dropna().to_dict()
 
 
 def test_missing_score_has_a_reason_in_every_language() -> None:

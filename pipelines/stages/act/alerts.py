@@ -65,7 +65,7 @@ def rule_inputs(con: Any, job: Job) -> FeatureInputs:
     days = read_person_days(con, job).semi_join(spine, "account_id")
     compared = activity(days, as_of_dates(spine), job.settings).semi_join(spine, KEY)
     materialize = partial(warehouse.materialize, con)
-    derived |= {"spine": spine, "activity": materialize("activity", compared)}
+    derived |= {"observations": spine, "activity": materialize("activity", compared)}
     return FeatureInputs({**warehouse.clean_tables(con, job.data), **derived}, job.settings, materialize)
 
 

@@ -11,7 +11,8 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
+from renewals.features.spine import DUE
 from renewals.models.ranking import manager_feedback
 from renewals.models.target import Outcomes
 from renewals.models.targets import load_targets
@@ -26,6 +27,7 @@ from renewals.pipelines.storage.artifacts import (
     read_outcomes,
 )
 from renewals.pipelines.storage.engine import atomic, warehouse
+from renewals.pipelines.storage.old_keys import add_renewal_id
 from renewals.pipelines.storage.published import list_archive
 
 STEP = Step(after="ledger", commands=("score",))
@@ -83,11 +85,12 @@ def verdict_outcomes(job: Job, verdicts: pd.DataFrame) -> pd.Series:
     """Outcome of the renewal of each verdict: 1 renewed, 0 lost, missing until final; one row per verdict."""
     con = warehouse.connect(job.settings.engine)
     outcomes = read_outcomes(con, job)
-    keyed = verdicts[[*KEY, "renewal_date"]].assign(place=range(len(verdicts)))
+    keyed = add_renewal_id(verdicts[["account_id", "as_of", "renewal_date"]]).assign(place=range(len(verdicts)))
     spine = ibis.memtable(keyed.astype({"renewal_date": "datetime64[us]", "as_of": "datetime64[us]"}))
-    spine = spine.mutate(account_id=spine.account_id.try_cast(outcomes["term_states"].account_id.type()))
+    id_type = outcomes["term_states"].account_id.type()
+    spine = spine.mutate(account_id=spine.account_id.try_cast(id_type), renewal_state=ibis.literal(DUE))
     labels = load_targets(["renewal"])["renewal"].label(spine, Outcomes(job.day, **outcomes))
-    joined = spine.mutate(as_of=spine.as_of.date()).join(labels, list(KEY)).select("place", "label").to_pandas()
+    joined = spine.mutate(as_of=spine.as_of.date()).join(labels, list(RENEWAL_KEY)).select("place", "label").to_pandas()
     result: pd.Series = joined.drop_duplicates("place").set_index("place")["label"].reindex(range(len(verdicts)))
     return result.astype("Int8").set_axis(verdicts.index)
 

@@ -14,6 +14,7 @@ from renewals.features.revenue.ledger import RenewalLedger
 from renewals.features.scorecard import upcoming
 from renewals.features.scorecard.totals import SEGMENTS, UNKNOWN_SEGMENT
 from renewals.features.versions import accounts_known
+from renewals.models.ranking import worklist
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job, require_first_of_month
 from renewals.pipelines.runtime.stage_main import main
@@ -56,12 +57,13 @@ def forecast(job: Job) -> dict[str, Any]:
 
     require_first_of_month(job)
     score_summary, listed = read_scored_list(job)
+    if RENEWAL not in score_summary["models"]:
+        return _no_forecast(job, "there is no renewal model yet")
     past_predictions = load_backtest(job, score_summary["models"][RENEWAL]["version"])
     con = warehouse.connect(job.settings.engine)
     inputs = load_inputs(warehouse.clean_tables(con, job.data), job.day, job.settings)
     options = job.settings.forecast
-    probabilities = listed[["account_id", "renewal_date", "renewal_probability"]]
-    probabilities = probabilities.rename(columns={"renewal_probability": "probability"})
+    probabilities = list_probabilities(listed)
     quarter_effect = fit_quarter_effect_sd(past_predictions, inputs.day, options.quarter_effect_sd)
     rows = name_periods(
         forecasts.forecast_measures(inputs, probabilities, quarter_effect, options, SEGMENT_COLUMNS, UNKNOWN_SEGMENT),
@@ -79,12 +81,23 @@ def forecast(job: Job) -> dict[str, Any]:
     }
 
 
+def list_probabilities(listed: pd.DataFrame) -> pd.DataFrame:
+    """Probability of each renewal of the list: account_id, renewal_date, probability; one that gave notice is lost."""
+    probability = listed["renewal_probability"].mask(listed["status"].eq(worklist.LEAVING), 0.0)
+    return listed[["account_id", "renewal_date"]].assign(probability=probability)
+
+
 def forecast_where_due(job: Job) -> dict[str, Any]:
     """Run the forecast as a DVC stage; if the day is not the first of a month, write only the reason to
     `forecast.json`."""
     if job.day.day == 1:
         return forecast(job)
-    summary = {"as_of": None, "no_forecast_reason": f"a forecast needs the first day of a month, not {job.day}"}
+    return _no_forecast(job, f"a forecast needs the first day of a month, not {job.day}")
+
+
+def _no_forecast(job: Job, reason: str) -> dict[str, Any]:
+    """Write the reason instead of a forecast, and return it."""
+    summary = {"as_of": None, "no_forecast_reason": reason}
     atomic.write_bytes(job.folder / FORECAST_FOLDER / FORECAST_SUMMARY, to_json_bytes(summary))
     return summary
 

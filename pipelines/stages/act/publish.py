@@ -62,7 +62,7 @@ def publish(job: Job, failed_stages: Mapping[str, str] | None = None) -> dict[st
     score_summary, listed = read_scored_list(job)
     hindsight = training_day.is_hindsight_list(score_summary)
     models = {target: f"{model['name']}/{model['version']}" for target, model in score_summary["models"].items()}
-    forecast = page_data.company_forecast(job, score_summary["models"]["renewal"])
+    forecast = page_data.company_forecast(job, score_summary["models"].get("renewal"))
     interventions = new_interventions(job, listed, score_summary["playbooks"])
     supplements = _ListSupplements(
         page_data.load_earlier_lists(job), forecast, scorecard.read_scorecard(job), interventions

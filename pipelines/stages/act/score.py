@@ -1,4 +1,4 @@
-"""Score all accounts of the act date: probabilities, reasons and rank; the list is not published yet.
+"""Score all customers of the act date: probabilities, reasons and rank; the list is not published yet.
 
 The feature table is never loaded completely: a million accounts with 240 features are 2 GB. Peer statistics are
 computed feature by feature, probabilities and contributions block by block, and sentences feature by feature.
@@ -9,42 +9,44 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import structlog
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.models.explanation import reasons
-from renewals.models.ranking import expected_value, worklist
+from renewals.models.ranking import expected_value, health, worklist
 from renewals.models.ranking.expected_value import AvailablePlaybooks
 from renewals.models.ranking.playbooks import ANY_PLAYBOOK, PlaybookLibrary, combine_effects
-from renewals.models.settings import RENEWAL
-from renewals.models.training.schema import mask_infinite
+from renewals.models.settings import RENEWAL, HealthSettings
 from renewals.pipelines.runtime import json_values
-from renewals.pipelines.runtime.errors import DataContractError, InternalError, MissingInputError
+from renewals.pipelines.runtime.errors import InternalError, MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
 from renewals.pipelines.runtime.stage_order import Step
-from renewals.pipelines.scoring import challenger, drift, score_change, what_if_grid
+from renewals.pipelines.scoring import challenger, drift, missing_model, score_change, what_if_grid
 from renewals.pipelines.scoring.champion_models import Champion, load_champions
-from renewals.pipelines.scoring.feature_policy import Parameters, changed_parameters, feature_policy
+from renewals.pipelines.scoring.feature_policy import changed_parameters, feature_policy
+from renewals.pipelines.scoring.predictions import (
+    INFINITE_FEATURE,
+    BlockWriter,
+    contributions_writer,
+    join_predictions,
+    predict_and_explain,
+    predict_other_targets,
+)
 from renewals.pipelines.storage import artifacts, notices, old_names, playbook_library
 from renewals.pipelines.storage.artifacts import (
     CONTRIBUTIONS,
     LIST,
     NOT_SCORED_REASONS,
-    PEER_GROUP,
     PEER_MEDIANS,
     PRESCRIBED_PLAYBOOKS,
     SCORE_SUMMARY,
@@ -60,27 +62,10 @@ from renewals.pipelines.storage.notices import Notice, freshness_notices
 from renewals.pipelines.storage.published.hindsight import HINDSIGHT_KEY, TrainedVersion, check_hindsight
 from renewals.pipelines.storage.scored_list import read_stage_frame
 from renewals.reports import risk_list, row_checks
-from renewals.reports.columns import RENEWAL_HIGH, RENEWAL_LOW
 from renewals.reports.row_checks import OUT_OF_RANGE_SHARE, BrokenListError
 from renewals.reports.settings import ListOptions
-from renewals.reports.words import Messages
 
 STEP = Step(after="assemble", commands=("score",))
-
-INFINITE_FEATURE = "endless"
-"""Column of the prediction table with the name of an account's first infinite feature."""
-
-
-@dataclass(frozen=True)
-class ColumnReader:
-    """Iterate over some feature columns, one column in memory at a time."""
-
-    features: FeatureBlocks
-    names: Sequence[str]
-
-    def items(self) -> Iterator[tuple[Hashable, pd.Series]]:
-        """Pairs of name and column."""
-        return ((name, self.features.column(name)) for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -107,11 +92,6 @@ REMADE_FILES = (
 )
 """Files of this stage that had other names in earlier releases."""
 
-Result = TypeVar("Result")
-BlockWriter = Callable[[pd.DataFrame], None]
-"""Writes a block of contributions; one row per scored account: its key, its peer group, and each feature's contribution
-to the margin."""
-
 
 def score(job: Job) -> dict[str, Any]:
     """Score, explain and rank the accounts of the act date; write the list and its tables, return the summary.
@@ -129,19 +109,18 @@ def score(job: Job) -> dict[str, Any]:
     options, threads, playbooks = job.settings.list, job.settings.engine.threads, load_playbooks(job)
     with _translate_list_errors(job), contributions_writer(job.folder / CONTRIBUTIONS) as write_block:
         outcome = score_accounts(observations, features, catalogue, champions, options, write_block, playbooks, threads)
-    champion = champions[RENEWAL]
-    listed, change_summary = score_change.add_score_changes(
-        job, outcome.listed, catalogue, champion.name, champion.version, champion.model
-    )
+    champion = champions.get(RENEWAL)
+    listed, change_summary = score_change.add_score_changes(job, outcome.listed, catalogue, champion)
     _log_row_faults(outcome)
     atomic.write_bytes(job.folder / LIST, risk_list.to_parquet(listed))
     atomic.write_bytes(job.folder / PEER_MEDIANS, _as_parquet(outcome.peers.infer_objects()))
     atomic.write_bytes(job.folder / PRESCRIBED_PLAYBOOKS, _as_parquet(outcome.playbooks))
     atomic.write_bytes(job.folder / STRENGTH_FEATURES, _as_parquet(outcome.strengths))
     atomic.write_bytes(job.folder / NOT_SCORED_REASONS, _as_parquet(outcome.unscored_reasons))
-    grid = what_if_grid.what_if_table(job.folder, listed, catalogue, champion.model, options, threads)
+    model = champion.model if champion else None
+    grid = what_if_grid.what_if_table(job.folder, listed, catalogue, model, options, threads)
     atomic.write_bytes(job.folder / WHAT_IF_GRID, _as_parquet(grid))
-    drift_report = drift.drift_report(job, listed, catalogue, champion.reference)
+    drift_report = drift.drift_report(job, listed, catalogue, champion.reference if champion else None)
     summary = {
         "as_of": job.day.isoformat(),
         "models": {
@@ -154,7 +133,7 @@ def score(job: Job) -> dict[str, Any]:
             name for name in job.settings.families if name not in {feature["family"] for feature in catalogue}
         ],
         "features_sha256": schema_hash(catalogue),
-        "unknown_categories": unseen_categories(champions[RENEWAL], features),
+        "unknown_categories": unseen_categories(champion, features) if champion else {},
         "rows": risk_list.count_rows(outcome.listed),
         "invalid_rows": outcome.row_faults,
         "playbooks": playbook_summary(playbooks),
@@ -162,8 +141,8 @@ def score(job: Job) -> dict[str, Any]:
         "alerts": alert_summary,
         "score_change": change_summary,
         "drift": drift_report,
-        artifacts.HISTORY: list(champion.history),
-        "notices": notices.add_texts(collect_notices(job, trained.values(), drift_report, champion.parameters)),
+        artifacts.HISTORY: list(champion.history if champion else ()),
+        "notices": notices.add_texts(collect_notices(job, trained.values(), drift_report, champion)),
         "challengers": challenger.score_challengers(
             job, outcome.listed, observations, features, playbooks, {t: str(c) for t, c in champions.items()}
         ),
@@ -177,12 +156,14 @@ def score(job: Job) -> dict[str, Any]:
 
 
 def collect_notices(
-    job: Job, trained: Iterable[TrainedVersion], drift_report: Mapping[str, Any], trained_parameters: Parameters | None
+    job: Job, trained: Iterable[TrainedVersion], drift_report: Mapping[str, Any], champion: Champion | None
 ) -> list[Notice]:
-    """Notices for the readers of the list: about hindsight, the tables (age, checks) and drift."""
-    changed = changed_parameters(trained_parameters, feature_policy(job.settings)) if trained_parameters else []
+    """Notices for the readers of the list: about a missing model, hindsight, the tables (age, checks) and drift."""
+    parameters = champion.parameters if champion else None
+    changed = changed_parameters(parameters, feature_policy(job.settings)) if parameters else []
     check_notices = notices.load_notices(job.data / artifacts.VALIDATION_REPORT, "check")
     return [
+        *([] if champion else [missing_model.missing_model_notice(job)]),
         *hindsight_notices(job, trained),
         *freshness_notices(job),
         *check_notices,
@@ -234,18 +215,22 @@ def playbook_summary(playbooks: AvailablePlaybooks) -> dict[str, Any]:
 
 def read_observations(folder: Path) -> tuple[pd.DataFrame, FeatureBlocks]:
     """Read the observations and their features; both have one row per observation, in the order of the features
-    file."""
+    file.
+
+    `arr` is what falls due in the row, and all that runs where nothing does.
+    """
     spine, path = read_stage_frame(folder / SPINE), folder / SCORING
-    keys = read_stage_frame(path, list(KEY))
+    keys = read_stage_frame(path, list(RENEWAL_KEY))
     try:
-        rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(KEY), validate="one_to_one")
+        rows = keys.assign(_row=np.arange(len(keys))).merge(spine, on=list(RENEWAL_KEY), validate="one_to_one")
     except pd.errors.MergeError as error:
         raise InternalError(
-            f"{folder}: duplicate observation (account_id, as_of) in {SPINE} or {SCORING}: {error}"
+            f"{folder}: duplicate observation ({', '.join(RENEWAL_KEY)}) in {SPINE} or {SCORING}: {error}"
         ) from error
     if len(rows) < len(spine):
         raise MissingInputError(f"{path} has fewer observations than {SPINE}: run `renewals score` again")
-    return rows.drop(columns="_row"), FeatureBlocks(path, rows["_row"].to_numpy(np.int64))
+    blocks = FeatureBlocks(path, rows["_row"].to_numpy(np.int64))
+    return rows.drop(columns="_row").rename(columns={"arr_due": "arr"}), blocks
 
 
 def schema_hash(catalogue: Sequence[reasons.FeatureMeta]) -> str:
@@ -279,22 +264,30 @@ def score_accounts(
 ) -> ScoringResult:
     """Score these observations and build the list; one row per observation. Contributions go to `write_block`.
 
-    Accounts with too little history, unlike all training data, or with invalid values are listed without scores.
+    Renewals that are decided, customers of whom nothing is due, and rows with too little history, unlike all training
+    data, or with invalid values are listed without renewal scores. The other targets are predicted once an account.
     Raises DataContractError if the features do not fit a model, BrokenListError if too many rows are invalid.
     The result does not depend on the number of threads.
     """
-    observations = observations.assign(
-        status=worklist.score_status(observations["account_age"], options.min_history_days)
+    has_model = RENEWAL in champions
+    observations = observations.assign(status=worklist.row_status(observations, options.min_history_days, has_model))
+    observations = add_health(observations, features, options.health)
+    is_scored = observations["status"].eq(worklist.SCORED).to_numpy()
+    checked = row_checks.mark_invalid_rows(observations)
+    probabilities, reason_rows, peers, keyed = predict_and_explain(
+        checked[is_scored],
+        features.select(is_scored),
+        catalogue,
+        champions.get(RENEWAL),
+        options,
+        write_block,
+        threads,
     )
-    is_known = observations["status"].eq(worklist.SCORED).to_numpy()
-    observations = row_checks.mark_invalid_rows(observations)
-    known, features = observations[is_known], features.select(is_known)
-    probabilities, reason_rows, peers, keyed = _predict_and_explain(
-        known, features, catalogue, champions, options, write_block, threads
-    )
+    others = predict_other_targets(observations, features, champions, options, threads)
+    observations = checked
+    probabilities, texts = join_predictions(probabilities, others), reason_rows.reindex(observations.index)
     observations = _set_status(observations, probabilities, catalogue, options)
     model_names = {target: str(champion) for target, champion in champions.items()}
-    probabilities, texts = probabilities.reindex(observations.index), reason_rows.reindex(observations.index)
     scored = probabilities.where(observations["status"].eq(worklist.SCORED))
     prescribed = expected_value.prescribe_playbooks(observations, scored, texts, playbooks, options.expansion_threshold)
     playbook_names = risk_list.name_playbooks(prescribed, playbooks.library, options.language)
@@ -312,55 +305,13 @@ def score_accounts(
     )
 
 
-def _predict_and_explain(
-    known: pd.DataFrame,
-    features: FeatureBlocks,
-    catalogue: Sequence[reasons.FeatureMeta],
-    champions: Mapping[str, Champion],
-    options: ListOptions,
-    write_block: BlockWriter,
-    threads: int,
-) -> tuple[pd.DataFrame, pd.DataFrame, reasons.PeerStatistics, pd.DataFrame]:
-    """Probabilities and sentences, one row per account; the peers; and key and peer group, one row per account."""
-    names = set(features.names)
-    available = [name for name in champions[RENEWAL].model.schema.names if name in names]
-    peers = reasons.peer_statistics(
-        ColumnReader(features, available), known["size_band"], known["stage"], options.min_peers
-    )
-    with_sentences = reasons.features_with_sentences(catalogue, available)
-    keyed = known[list(KEY)].assign(**{PEER_GROUP: peers.typical_values.index.to_numpy()[peers.group]})
-
-    def process_block(rows: slice, values: pd.DataFrame) -> tuple[pd.DataFrame, reasons.SelectedReasons, pd.DataFrame]:
-        predictions, contributions = _predict_block(champions, values, options.confidence)
-        group = peers.group[rows]
-        selected = reasons.select_reasons(
-            contributions,
-            values,
-            with_sentences,
-            peers.typical_values,
-            group,
-            options.language,
-            options.min_reason_share,
-        )
-        block_keys = keyed.iloc[rows].reset_index(drop=True)
-        return predictions, selected, pd.concat([block_keys, contributions.astype(np.float32)], axis=1)
-
-    prediction_blocks, reason_blocks = [], []
-    for predictions, selected, contributions in map_in_order(
-        process_block, features.blocks(_required_features(champions)), threads
-    ):
-        prediction_blocks.append(predictions)
-        reason_blocks.append(selected)
-        write_block(contributions)
-    texts = reasons.render_reasons(
-        reasons.concatenate_reasons(reason_blocks),
-        features.column,
-        with_sentences,
-        peers,
-        Messages(options.language).phrases(),
-    ).set_axis(known.index)
-    probabilities = pd.concat(prediction_blocks).set_axis(known.index)
-    return probabilities, texts, peers, keyed
+def add_health(observations: pd.DataFrame, features: FeatureBlocks, settings: HealthSettings) -> pd.DataFrame:
+    """Add `health` in words and `unscored_worth`, the ARR due times what is missing to full health; one row per row."""
+    names = [name for name in settings.features if name in features.names]
+    values = pd.DataFrame({name: features.column(name).to_numpy() for name in names}, index=observations.index)
+    points = health.health_points(values, settings)
+    worth = health.missing_health_arr(observations["arr"], points)
+    return observations.assign(health=health.health_words(points, settings), unscored_worth=worth)
 
 
 def _set_status(
@@ -392,13 +343,13 @@ def _playbook_ids(
     observations: pd.DataFrame, prescribed: pd.DataFrame, library: PlaybookLibrary, listed: pd.DataFrame
 ) -> pd.DataFrame:
     """Playbooks by their ids, None for accounts that the list does not score; one row per observation."""
-    scored = listed.loc[listed["status"].eq(worklist.SCORED), "account_id"]
+    scored = listed.loc[listed["status"].eq(worklist.SCORED), "renewal_id"]
     ids = np.array([*library.plays, None], object)
     by_column = {name: ids[prescribed[name].to_numpy()] for name in (*expected_value.PLAY_COLUMNS, "best")}
-    with_ids = prescribed.assign(**by_column).where(observations["account_id"].isin(scored), None)
+    with_ids = prescribed.assign(**by_column).where(observations["renewal_id"].isin(scored), None)
     return pd.concat(
         [
-            observations[list(KEY)],
+            observations[list(RENEWAL_KEY)],
             with_ids.astype(dict.fromkeys(("expected_gain", "hours", "gain_per_hour"), "float64")),
         ],
         axis=1,
@@ -406,83 +357,11 @@ def _playbook_ids(
 
 
 def _strength_features(listed: pd.DataFrame, keys: pd.DataFrame, reason_rows: pd.DataFrame) -> pd.DataFrame:
-    """Features behind the strengths; one row per row of the list, missing for accounts without predictions."""
+    """Features behind the strengths; one row per row of the list, missing for rows without predictions."""
     names = [f"strength_{k}_feature" for k in range(1, reasons.STRENGTH_COUNT + 1)]
-    position = pd.Index(keys["account_id"]).get_indexer(pd.Index(listed["account_id"]))
+    position = pd.Index(keys["renewal_id"]).get_indexer(pd.Index(listed["renewal_id"]))
     features = reason_rows[names].astype("string").reset_index(drop=True).reindex(position)
-    return listed[["account_id"]].join(features.set_axis(listed.index))
-
-
-def _predict_block(
-    champions: Mapping[str, Champion], features: pd.DataFrame, confidence: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predict a block of accounts with every champion; return the predictions and the contributions to renewal's
-    margin.
-
-    Both have one row per row of `features`. The predictions contain the probabilities, the interval around renewal's
-    probability, the share of out-of-range features, and the name of the first infinite feature.
-    """
-    features, infinite_feature = mask_infinite(features)
-    predictions: dict[str, Any] = {INFINITE_FEATURE: infinite_feature}
-    contributions = pd.DataFrame()
-    for target, champion in champions.items():
-        try:
-            if target == RENEWAL:
-                predictions[target], contributions, predictions[OUT_OF_RANGE_SHARE] = (
-                    champion.model.predict_and_explain(features)
-                )
-            else:
-                predictions[target] = champion.model.probability(features)
-        except (ValueError, KeyError) as error:
-            raise DataContractError(
-                f"the model of {target}, {champion}, needs other features: {error}. Provide the tables it was trained "
-                "on, or run `renewals learn` and promote the new version "
-                f"(`renewals promote {target} --version N`)"
-            ) from error
-    predictions[RENEWAL_LOW], predictions[RENEWAL_HIGH] = champions[RENEWAL].model.interval(
-        predictions[RENEWAL], confidence
-    )
-    return pd.DataFrame(predictions, index=features.index), contributions
-
-
-def _required_features(champions: Mapping[str, Champion]) -> list[str]:
-    """Names of all features that at least one champion needs."""
-    return list(dict.fromkeys(name for champion in champions.values() for name in champion.model.schema.names))
-
-
-def map_in_order(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Result]:
-    """Run `work` on each task in a thread pool and yield the results in order; few results are in memory at a time."""
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[Result]] = deque()
-        for task in tasks:
-            pending.append(pool.submit(work, *task))
-            if len(pending) > threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-@contextmanager
-def contributions_writer(path: Path) -> Iterator[BlockWriter]:
-    """Open a file of contributions and yield a function that appends a block; the file appears complete or not at all.
-
-    Contributions are nearly all different: dictionary encoding and stronger compression would not save space.
-    """
-    writer: pq.ParquetWriter | None = None
-
-    def write_block(block: pd.DataFrame) -> None:
-        nonlocal writer
-        table = pa.Table.from_pandas(block, preserve_index=False)
-        if writer is None:
-            writer = pq.ParquetWriter(unfinished, table.schema, compression="snappy", use_dictionary=[*KEY, PEER_GROUP])
-        writer.write_table(table.cast(writer.schema))
-
-    with atomic.atomic_path(path) as unfinished:
-        try:
-            yield write_block
-        finally:
-            if writer is not None:
-                writer.close()
+    return listed[["account_id", "renewal_id"]].join(features.set_axis(listed.index))
 
 
 def _as_parquet(table: pd.DataFrame) -> bytes:

@@ -7,6 +7,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from renewals.models.metrics import is_undecided
 from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
@@ -102,7 +103,7 @@ def build_report(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[s
 
     gate, card = job.settings.gate, json.loads(files[MODEL_CARD])
     predictions = backtest_predictions(job, target, files)
-    unsigned = predictions[~predictions["renewal_signed"].astype(bool)].reset_index(drop=True)
+    unsigned = predictions[is_undecided(predictions)].reset_index(drop=True)
     predictions_by_age = pd.read_parquet(io.BytesIO(files[BACKTEST_BY_AGE]))
     settings = BacktestSettings(
         target,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from renewals.models.evaluation.backtest import IDLE_COLUMN, evaluation_rows, model_metrics
 from renewals.models.evaluation.compared_rows import MODEL, compared_models
+from renewals.models.metrics import is_undecided
+from renewals.models.settings import RENEWAL
 from renewals.pipelines.runtime.errors import MissingInputError
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.runtime.stage_main import main
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
 
 STEP = Step(after="train", commands=("learn",), per_target=True)
 
-EXTRA_COLUMNS = ("arr", "csm", IDLE_COLUMN)
-"""Columns added to the predictions in addition to the segments, where the training table has them."""
+EXTRA_COLUMNS = ("arr", "csm", "is_main", IDLE_COLUMN)
+"""Columns added to the predictions in addition to the segments, where the training table has them. `arr` is what falls
+due for a renewal, and the account's for other targets."""
 
 
 def evaluate(job: Job, target: str) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def headline_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
 def compute_metrics(job: Job, target: str, files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Compute the metrics of a trained model; return them and its plot files by name."""
     predictions = backtest_predictions(job, target, files)
-    unsigned = predictions[~predictions["renewal_signed"].astype(bool)].reset_index(drop=True)
+    unsigned = predictions[is_undecided(predictions)].reset_index(drop=True)
     gate = job.settings.gate
     gate_rows = evaluation_rows(unsigned, target, gate)
     metrics = {
@@ -127,6 +130,8 @@ def backtest_predictions(job: Job, target: str, files: dict[str, bytes]) -> pd.D
     baseline_predictions = baselines.predict_baselines(observed, folds, numeric, options.lightgbm.parallel_fits)
     extra_columns = dict.fromkeys(name for name in (*options.gate.segments, *EXTRA_COLUMNS) if name in observed.columns)
     extra = observed[[*splits.KEY, *extra_columns]]
+    if target == RENEWAL and "arr_due" in observed:
+        extra = extra.assign(arr=observed["arr_due"])
     baseline_predictions = baseline_predictions.merge(extra, on=splits.KEY, validate="one_to_one")
     model_predictions = pd.read_parquet(io.BytesIO(files[BACKTEST])).rename(columns={"probability": MODEL})
     tested = model_predictions.merge(baseline_predictions, on=splits.KEY, validate="one_to_one")

@@ -33,7 +33,7 @@ def label(job: Job, *names: str) -> dict[str, Any]:
     counts = {}
     for name, target in targets.items():
         path = job.folder / LABELS / f"{name}.parquet"
-        warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id"])
+        warehouse.write_parquet(target.label(spine, outcomes), path, order_by=["as_of", "account_id", "renewal_id"])
         counts[name] = _count_labels(warehouse.read_parquet(con, path))
     return {"labels": counts}
 

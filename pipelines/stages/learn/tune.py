@@ -163,7 +163,8 @@ def _study_name(data: SearchData, job: Job) -> str:
     started."""
     from renewals.models.evaluation.tuning import add_current_setting, current_setting
 
-    options, columns = job.settings, dict.fromkeys((*data.schema.names, "renewal_signed", "days_to_renewal"))
+    options = job.settings
+    columns = dict.fromkeys((*data.schema.names, "renewal_signed", "notice_given", "days_to_renewal"))
     search_space = add_current_setting(
         options.tune.search_space, current_setting(options, list(options.tune.search_space))
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from renewals.features.family import KEY
+from renewals.features.family import RENEWAL_KEY
 from renewals.features.point_in_time import known_rows
 from renewals.models.training.treated import mark_treated
 from renewals.pipelines.runtime.errors import MissingInputError
@@ -24,7 +24,7 @@ STEP = Step(after="label", commands=("learn", "score"))
 
 
 def assemble(job: Job) -> dict[str, Any]:
-    """Join spine and feature families, for training also labels and `treated`; write one row per (account_id, as_of).
+    """Join spine and feature families, for training also labels and `treated`; write one row per observation.
 
     Also writes the feature catalogue.
     """
@@ -36,7 +36,7 @@ def assemble(job: Job) -> dict[str, Any]:
     if job.as_of is None:
         rows = join_treated(join_labels(rows, con, job), con, job)
     path = job.folder / (SCORING if job.as_of else TRAINING)
-    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
+    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id", "renewal_id"])
     metadata = [
         feature for family in present for feature in load_feature_metadata(job.folder / FEATURES / f"{family}.json")
     ]
@@ -69,15 +69,15 @@ def load_feature_metadata(path: Path) -> list[dict[str, Any]]:
 def join_columns(rows: ir.Table, columns: ir.Table) -> ir.Table:
     """Join the columns of one family to the rows."""
     # A column of a family may have the name of a spine column (`arr`): the family's column is the feature.
-    shared = [column for column in columns.columns if column in rows.columns and column not in KEY]
-    return rows.drop(*shared).left_join(columns, KEY).drop(*(f"{key}_right" for key in KEY))
+    shared = [column for column in columns.columns if column in rows.columns and column not in RENEWAL_KEY]
+    return rows.drop(*shared).left_join(columns, RENEWAL_KEY).drop(*(f"{key}_right" for key in RENEWAL_KEY))
 
 
 def join_labels(rows: ir.Table, con: Any, job: Job) -> ir.Table:
     """Join the label of each target and the time at which it is final (`<target>_matured_at`)."""
     for target in job.settings.targets:
         labels = warehouse.read_parquet(con, job.folder / LABELS / f"{target}.parquet")
-        columns = labels.select(*KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
+        columns = labels.select(*RENEWAL_KEY, **{target: labels.label, f"{target}_matured_at": labels.matured_at})
         rows = join_columns(rows, columns)
     return rows
 

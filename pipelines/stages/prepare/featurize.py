@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from renewals.features.family import KEY, Feature
+from renewals.features.family import RENEWAL_KEY, Feature
 from renewals.features.registry import (
     FAMILIES,
     FeatureInputs,
@@ -28,7 +28,7 @@ from renewals.pipelines.storage.engine import atomic, warehouse
 
 STEP = Step(after="windows", commands=("learn", "score"))
 
-ROW_ORDER = ["as_of", "account_id"]
+ROW_ORDER = ["as_of", "account_id", "renewal_id"]
 
 
 def featurize(job: Job, *names: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _load_inputs(con: Any, job: Job) -> dict[str, Any]:
     computed = read_tables(con, job.folder / WINDOWS, WINDOW_TABLES) | read_tables(
         con, job.folder / LEDGER, ("outcomes", "term_states")
     )
-    return {**warehouse.clean_tables(con, job.data), **computed, "spine": read_spine(con, job)}
+    return {**warehouse.clean_tables(con, job.data), **computed, "observations": read_spine(con, job)}
 
 
 def _write_family(name: str, inputs: FeatureInputs, job: Job) -> int:
@@ -80,7 +80,7 @@ def _drop_features_without_values(path: Path, features: list[Feature]) -> list[F
     counts = rows.agg(**{feature.name: rows[feature.name].count() for feature in features}).to_pyarrow().to_pylist()[0]
     with_values = [feature for feature in features if counts[feature.name]]
     if len(with_values) < len(features):
-        warehouse.write_parquet(rows.select(*KEY, *(f.name for f in with_values)), path, order_by=ROW_ORDER)
+        warehouse.write_parquet(rows.select(*RENEWAL_KEY, *(f.name for f in with_values)), path, order_by=ROW_ORDER)
     return with_values
 
 

@@ -1,4 +1,4 @@
-"""Build the spine: one row per observation (account_id, as_of), for training or for one act date."""
+"""Build the spine: one row per observation (account_id, renewal_id, as_of), for training or for one act date."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def spine(job: Job) -> dict[str, Any]:
     term_states = read_tables(con, job.folder / LEDGER, ("term_states",))["term_states"]
     rows = build_observations(tables, term_states, dates, job)
     path = job.folder / SPINE
-    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id"])
+    count = warehouse.write_parquet(rows, path, order_by=["as_of", "account_id", "renewal_id"])
     if not count:
         raise DataContractError(_no_observations_message(tables["contracts"], job))
     return {"observations": count, "dates": len(dates), "first": str(dates[0]), "last": str(dates[-1])}
@@ -59,7 +59,7 @@ def _history_start(tables: dict[str, ir.Table]) -> date:
 
 
 def build_observations(tables: dict[str, ir.Table], term_states: ir.Table, dates: list[date], job: Job) -> ir.Table:
-    """Build the observations of these dates, as known on each date; one row per (account_id, as_of)."""
+    """Build the observations of these dates, as known on each date; one row per (account_id, renewal_id, as_of)."""
     candidates = spines.candidate_observations(term_states, dates)
     terms = spines.terms(term_states, tables.get("rates"), candidates, job.settings)
     rows = spines.observations(terms, candidates, job.settings)

@@ -14,35 +14,37 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import structlog
 
 from renewals.pipelines.runtime.job import Job
 from renewals.pipelines.storage import old_names
 from renewals.pipelines.storage.artifacts import ALERTS, SCORING
 from renewals.pipelines.storage.engine import atomic
+from renewals.pipelines.storage.old_keys import add_renewal_id
 from renewals.pipelines.storage.published import hindsight, list_archive
 from renewals.pipelines.storage.published.list_folder import corrupted_files
 from renewals.pipelines.storage.published.manifest import RISK_LIST, UNREADABLE, read_manifest
 
 ALERT_HISTORY_FOLDER = "alert_history"
-SCORE_COLUMNS = ["account_id", "as_of", "renewal_date", "status", "renewal_probability"]
+SCORE_COLUMNS = ["account_id", "renewal_id", "as_of", "renewal_date", "status", "renewal_probability"]
 MAX_EARLIER_LISTS = 12
 """Number of earlier lists that are shown next to the new one; a run reads each of them once and caches it."""
 
 
 @dataclass(frozen=True)
 class PreviousList:
-    """Earlier list: its date, manifest and scores; `scores` has the `SCORE_COLUMNS` and one row per account."""
+    """Earlier list: its date, manifest and scores; `scores` has the `SCORE_COLUMNS` and one row per renewal."""
 
     day: date
     manifest: dict[str, Any]
     scores: pd.DataFrame
 
     @property
-    def model(self) -> tuple[str, str]:
-        """Name and version of the model of its renewal probabilities."""
-        model = self.manifest["models"]["renewal"]
-        return str(model["name"]), str(model["version"])
+    def model(self) -> tuple[str, str] | None:
+        """Name and version of the model of its renewal probabilities; None for a list without a model."""
+        model = self.manifest["models"].get("renewal")
+        return None if model is None else (str(model["name"]), str(model["version"]))
 
 
 def latest_list(job: Job) -> PreviousList | None:
@@ -75,12 +77,19 @@ def _open(day: date, folder: Path) -> PreviousList | None:
             raise ValueError(f"{corrupted[0]} differs from its manifest (SHA-256)")
         if hindsight.is_hindsight_list(manifest):
             return None
-        previous = PreviousList(day, manifest, pd.read_parquet(folder / RISK_LIST, columns=SCORE_COLUMNS))
+        previous = PreviousList(day, manifest, _read_scores(folder / RISK_LIST))
         _ = previous.model
     except UNREADABLE as error:
         structlog.get_logger().warning("earlier list skipped", list=str(folder), why=str(error))
         return None
     return previous
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Scores of a list; lists of older releases have no `renewal_id`, which is added."""
+    present = set(pq.read_schema(path).names)
+    rows = pd.read_parquet(path, columns=[name for name in SCORE_COLUMNS if name in present])
+    return add_renewal_id(rows)[SCORE_COLUMNS]
 
 
 def _dates_in_folder(folder: Path, before: date) -> list[date]:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from renewals.pipelines.runtime.errors import (
     DataContractError,
     MissingInputError,
+    NoChampionError,
     RunLockedError,
     ServiceUnavailableError,
 )
@@ -175,8 +176,9 @@ def version_by_alias(client: MlflowClient, target: str, alias: str = CHAMPION) -
 def fetch_champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
     """Champion of a target: registered name, version number and verified files (content by name).
 
-    The alias is read once, so a later change does not affect this run. Raises MissingInputError if there is no
-    champion, DataContractError if a file changed since registration, ServiceUnavailableError if MLflow does not answer.
+    The alias is read once, so a later change does not affect this run. Raises MissingInputError if there is no champion
+    (NoChampionError if there never was one), DataContractError if a file changed since registration,
+    ServiceUnavailableError if MLflow does not answer.
     """
     require_registry(job, target)
     with registry_lock(job):
@@ -184,7 +186,7 @@ def fetch_champion(job: Job, target: str) -> tuple[str, str, dict[str, bytes]]:
         with translate_mlflow_errors(tracking_uri(job)):
             version = version_by_alias(client, target)
             if version is None:
-                raise MissingInputError(_no_champion_message(client, target))
+                raise _no_champion(client, target)
             files = verified_files(client, version)
     return registry_name(target), str(version.version), files
 
@@ -194,7 +196,9 @@ def champions_by_target(job: Job, targets: Iterable[str]) -> dict[str, TrainedVe
 
     Reads no model files. Raises ServiceUnavailableError if MLflow does not answer.
     """
-    champions = {}
+    champions: dict[str, TrainedVersion] = {}
+    if not has_registry(job):
+        return champions
     with registry_lock(job):
         client = mlflow_client(job)
         with translate_mlflow_errors(tracking_uri(job)):
@@ -239,9 +243,9 @@ def fetch_version(job: Job, target: str, number: str) -> dict[str, bytes]:
 
 
 def require_registry(job: Job, target: str) -> None:
-    """Raise MissingInputError if there is no database yet, because a request for a model must not create one."""
+    """Raise NoChampionError if there is no database yet, because a request for a model must not create one."""
     if not has_registry(job):
-        raise MissingInputError(
+        raise NoChampionError(
             f"no model of {target} in {registry_folder(job)}: run `renewals learn --until DATE` first"
         )
 
@@ -251,18 +255,21 @@ def has_registry(job: Job) -> bool:
     return job.settings.tracking.uri is not None or (registry_folder(job) / mlflow_artifacts.DATABASE).is_file()
 
 
-def _no_champion_message(client: MlflowClient, target: str) -> str:
+def _no_champion(client: MlflowClient, target: str) -> MissingInputError:
+    """The error for a target without a champion: NoChampionError if no version ever passed the gate."""
     versions = registered_versions(client, target)
     if not versions:
-        return no_version_message(target)
+        return NoChampionError(no_version_message(target))
     newest = versions[0]
     if newest.tags.get(GATE_TAG) == PASSED:
-        return (
+        return MissingInputError(
             f"{target} has no champion: version {newest.version} passed the gate and waits; "
             f"`renewals promote {target} --version {newest.version}` makes it the champion"
         )
     reasons = newest.tags.get(REASONS_TAG, "no reason recorded")
-    return f"no model of {target} has passed the gate; the newest, version {newest.version}, was rejected: {reasons}"
+    message = f"no model of {target} has passed the gate; the newest, version {newest.version}, was rejected: {reasons}"
+    passed = any(version.tags.get(GATE_TAG) == PASSED for version in versions)
+    return MissingInputError(message) if passed else NoChampionError(message)
 
 
 def no_version_message(target: str) -> str:

@@ -4,6 +4,7 @@
   const rows = page.rows;
   const narrow = matchMedia("(max-width: 700px)");
   const BANDS = ["high", "medium", "low"];
+  const HEALTH = ["good", "fair", "poor"];
   const QUADRANTS = ["save", "save_and_grow", "grow", "keep"];
   const THEMES = ["value", "adoption", "support", "sponsor", "fit", "first_value", "contract", "care"];
   const REASONS = 5;
@@ -98,6 +99,13 @@
     return el("span", { class: `badge ${band}` }, value("risk_band", band));
   }
 
+  const HEALTH_CLASS = { good: "low", fair: "medium", poor: "high" };
+
+  function healthWord(i) {
+    const health = code("health", HEALTH, i);
+    return health ? el("span", { class: `badge ${HEALTH_CLASS[health]}` }, value("health", health)) : "–";
+  }
+
   function chance(i) {
     const own = rows.renewal_probability[i];
     if (!known(own)) return el("span", { class: "soft" }, "–");
@@ -154,16 +162,20 @@
     };
   }
 
+  const anyScored = () => page.summary.scored > 0;
   const COLUMNS = [
     { field: "rank", width: 58, heading: "page.rank", compare: numeric, right: true, show: (i) => whole(rows.rank[i]) },
     { field: "account_name", minWidth: 130, grow: 2, compare: spelt, show: (i) => outside(name(i), { class: "cut" }) },
     { field: "csm", width: 112, compare: spelt, show: (i) => outside(text("csm", i), { class: "cut" }) },
     { field: "renewal_date", width: 130, compare: spelt, show: (i) => el("span", { class: "keep" }, day(text("renewal_date", i))) },
     { field: "arr", width: 96, compare: numeric, right: true, show: (i) => whole(rows.arr[i]) },
-    { field: "risk_band", width: 96, compare: numeric, show: badge },
-    { field: "renewal_probability", width: 145, compare: numeric, show: chance },
-    { field: "probability_change", width: 92, compare: numeric, right: true, heading: "page.change", show: change },
-    { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason },
+    { field: "risk_band", width: 96, compare: numeric, show: badge, when: anyScored },
+    { field: "health", width: 110, compare: numeric, show: healthWord, when: () => !anyScored() },
+    { field: "renewal_probability", width: 145, compare: numeric, show: chance, when: anyScored },
+    { field: "probability_change", width: 92, compare: numeric, right: true, heading: "page.change", show: change,
+      when: anyScored },
+    { field: "reason", minWidth: 170, grow: 4, compare: spelt, heading: "page.first_reason", show: firstReason,
+      when: anyScored },
     { field: "playbook", minWidth: 110, grow: 1, compare: (a, b) => spelt(play(a).name, play(b).name),
       heading: "page.playbook", show: (i) => outside(firstPlay(i), { class: "cut" }),
       when: () => page.plays.slots[0].some((own) => own >= 0) },
@@ -183,6 +195,7 @@
       renewal_date: text("renewal_date", i),
       arr: rows.arr[i],
       risk_band: rows.risk_band[i] < 0 ? null : rows.risk_band[i],
+      health: rows.health[i] < 0 ? null : rows.health[i],
       renewal_probability: rows.renewal_probability[i],
       probability_change: rows.probability_change[i],
       reason: code("reason_1_theme", THEMES, i),
@@ -423,20 +436,30 @@
 
   const told = (kind, lines) => el("ul", { class: `told ${kind}` }, ...lines.map((line) => el("li", {}, ...[line].flat())));
 
+  function inContract(i) {
+    const currency = text("contract_currency", i);
+    return currency && currency !== page.currency ? `${currency} ${whole(rows.contract_amount[i])}` : null;
+  }
+
   function facts(i) {
-    const quadrant = code("quadrant", QUADRANTS, i);
+    const quadrant = code("quadrant", QUADRANTS, i), health = code("health", HEALTH, i);
     const pairs = [
       ["heading.account_id", outside(text("account_id", i))],
       ["heading.csm", outside(text("csm", i))],
       ["heading.risk_band", badge(i)],
+      ["heading.health", health ? value("health", health) : null],
       ["heading.status", scored(i) ? null : value("status", text("status", i))],
       ["heading.status_reason", whyNot(i) || null],
       ["heading.renewal_probability", scored(i) ? el("span", {}, chance(i), el("span", { class: "soft" },
         say("page.interval", { low: share(rows.renewal_low[i]), high: share(rows.renewal_high[i]) }))) : null],
+      ["heading.products", outside(text("products", i))],
       ["heading.arr", money(rows.arr[i])],
+      ["heading.contract_amount", inContract(i)],
+      ["heading.account_arr", rows.account_arr[i] === rows.arr[i] ? null : money(rows.account_arr[i])],
       ["heading.arr_at_risk", scored(i) ? money(rows.arr_at_risk[i]) : null],
       ["heading.renewal_date", day(text("renewal_date", i))],
       ["heading.days_to_renewal", whole(rows.days_to_renewal[i])],
+      ["heading.notice_date", day(text("notice_date", i))],
       ["heading.stage", value("stage", text("stage", i))],
       ["heading.size_band", text("size_band", i) ? value("size_band", text("size_band", i)) : null],
       ["heading.expansion_probability", known(rows.expansion_probability[i]) ? share(rows.expansion_probability[i]) : null],
@@ -773,8 +796,8 @@
     const high = page.summary.bands.find((own) => own.risk_band === "high");
     const short = (own) => formats.short.format(own);
     const sum = narrow.matches ? short : language === "zh" ? (own) => [page.currency, short(own)].filter(Boolean).join(" ") : money;
-    const pairs = [["page.accounts", whole(page.accounts)], ["heading.arr", sum(page.summary.arr)],
-      ["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]];
+    const pairs = [["page.customers", whole(page.summary.customers)], ["heading.arr", sum(page.summary.arr)],
+      ...(anyScored() ? [["heading.arr_at_risk", sum(page.summary.arr_at_risk)], ["page.high_risk", whole(high.accounts)]] : [])];
     find("sums").replaceChildren(...pairs.map(([key, own]) =>
       el("div", {}, el("dt", {}, say(key)), el("dd", {}, own))));
   }

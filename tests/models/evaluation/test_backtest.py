@@ -7,6 +7,7 @@ import pytest
 from renewals.models.evaluation import backtest, capacity_recall
 from renewals.models.evaluation.compared_rows import MODEL, BacktestSettings
 from renewals.models.settings import GateSettings
+from renewals.models.training.splits import KEY
 from renewals.reports.settings import Capacity
 
 GATE = GateSettings(bootstrap_samples=200, min_renewals=4, min_events=2, segments=("plan",))
@@ -17,9 +18,11 @@ def renewals(*rows: tuple, **columns) -> pd.DataFrame:
     """One row per (account, as_of, label, model); the renewal is 90 days away."""
     frame = pd.DataFrame(rows, columns=["account_id", "as_of", "label", MODEL])
     as_of = pd.to_datetime(frame["as_of"])
+    renewal_date = as_of + pd.Timedelta(days=90)
     return frame.assign(
         as_of=as_of,
-        renewal_date=as_of + pd.Timedelta(days=90),
+        renewal_id=frame["account_id"] + renewal_date.dt.strftime(":%Y-%m-%d"),
+        renewal_date=renewal_date,
         days_to_renewal=90,
         term=np.arange(len(frame)),
         origin=pd.Timestamp(2024, 1, 1),
@@ -150,7 +153,10 @@ def test_old_model_is_compared_with_the_newest_on_the_same_rows():
     )
     predicted = [("acme", "2024-06-01", 0.9), ("beta", "2024-06-01", 0.1), ("acme", "2024-04-01", 0.5)]
     aged = pd.DataFrame(predicted, columns=["account_id", "origin", "probability"]).assign(
-        as_of=pd.Timestamp(2024, 6, 1), origin=lambda frame: pd.to_datetime(frame["origin"]), out_of_range_share=0.0
+        renewal_id=lambda frame: frame["account_id"] + ":2024-08-30",
+        as_of=pd.Timestamp(2024, 6, 1),
+        origin=lambda frame: pd.to_datetime(frame["origin"]),
+        out_of_range_share=0.0,
     )
     first, third = backtest.metrics_by_model_age(rows, aged, report_settings())
     assert (first["month"], first["rows"], first["gain"]) == (1, 2, None), "no model is newer"
@@ -164,7 +170,7 @@ def test_model_age_uses_only_rows_that_a_newer_model_predicted():
     rows = renewals(("acme", "2024-06-01", 1, 0.9), ("beta", "2024-07-01", 1, 0.2)).assign(
         origin=pd.to_datetime(["2024-06-01", "2024-05-01"])
     )
-    aged = rows[["account_id", "as_of"]].assign(origin=pd.to_datetime(["2024-04-01", "2024-05-01"]), probability=0.5)
+    aged = rows[KEY].assign(origin=pd.to_datetime(["2024-04-01", "2024-05-01"]), probability=0.5)
     (third,) = backtest.metrics_by_model_age(rows, aged, report_settings())
     assert (third["month"], third["rows"], third["newest_month"]) == (3, 1, 1.0)
     assert third["newest_log_loss"] == pytest.approx(-np.log(0.9))
@@ -175,6 +181,7 @@ def test_models_older_than_a_year_are_one_age_and_the_newest_of_them_counts():
     aged = pd.DataFrame(
         {
             "account_id": "acme",
+            "renewal_id": "acme:2024-08-30",
             "as_of": pd.Timestamp(2024, 6, 1),
             "origin": pd.to_datetime(["2022-01-01", "2023-05-01"]),
             "probability": [0.3, 0.6],
@@ -187,7 +194,7 @@ def test_models_older_than_a_year_are_one_age_and_the_newest_of_them_counts():
 
 def test_log_loss_falls_when_out_of_range_accounts_are_left_out():
     rows = predictions([0.9] * 20, [1] * 16 + [0] * 4)
-    aged = rows[["account_id", "as_of", "origin"]].assign(out_of_range_share=[0.0] * 16 + [0.5] * 4)
+    aged = rows[[*KEY, "origin"]].assign(out_of_range_share=[0.0] * 16 + [0.5] * 4)
     steps = backtest.risk_coverage(rows, aged)
     assert [(step["coverage"], step["out_of_range_share"]) for step in steps] == [(1.0, 0.5), (0.8, 0.0)]
     assert steps[1]["log_loss"] == pytest.approx(-np.log(0.9))
@@ -235,7 +242,7 @@ def test_expected_profit_is_the_maximum_over_all_cuts():
 
 
 def test_expansion_report_has_no_leads_capacity_intervals_or_profit(informed):
-    aged = informed[["account_id", "as_of", "origin"]].assign(probability=0.5, out_of_range_share=0.0)
+    aged = informed[[*KEY, "origin"]].assign(probability=0.5, out_of_range_share=0.0)
     reports = {
         target: backtest.build_report(informed, aged, 0.5, report_settings(target))
         for target in ("renewal", "expansion")

@@ -233,12 +233,29 @@ def test_last_prediction_before_the_minimum_lead_counts_for_a_renewal():
     predictions = pd.DataFrame(
         {
             "account_id": ["a"] * 4,
+            "renewal_id": ["a:2026-06-01"] * 3 + ["a:2027-06-01"],
             "as_of": pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-15", "2026-02-01"]),
             "renewal_date": pd.to_datetime(["2026-06-01", "2026-06-01", "2026-06-01", "2027-06-01"]),
             "probability": [0.1, 0.2, 0.3, 0.4],
         }
     )
     assert last_predictions(predictions, 90).set_index("renewal_date")["probability"].tolist() == [0.2, 0.4]
+
+
+def test_two_renewals_of_an_account_have_a_last_prediction_each():
+    predictions = pd.DataFrame(
+        {
+            "account_id": "a",
+            "renewal_id": ["a:2026-06-01", "a:2026-06-30", "a:2026-06-01"],
+            "as_of": pd.to_datetime(["2026-01-01", "2026-02-01", "2026-02-01"]),
+            "renewal_date": pd.to_datetime(["2026-06-01", "2026-06-30", "2026-06-01"]),
+            "probability": [0.1, 0.2, 0.3],
+        }
+    )
+    assert last_predictions(predictions, 90).set_index("renewal_id")["probability"].to_dict() == {
+        "a:2026-06-30": 0.2,
+        "a:2026-06-01": 0.3,
+    }
 
 
 def test_stability_index_equals_the_sum_by_hand():

@@ -120,6 +120,7 @@ def test_holdout_is_the_newest_share_of_the_terms_whatever_their_outcome(final, 
     assert TUNE.holdout_share <= final.loc[final["as_of"] >= cutoff, "term"].nunique() / final["term"].nunique() < 0.35
     assert (held["as_of"] >= cutoff).all()
     assert not held["renewal_signed"].any()
+    assert tuning.holdout_rows(final.assign(notice_given=True), cutoff).empty
     assert tuning.search_cutoff(final.assign(label=1 - final["label"]), TUNE.holdout_share) == cutoff
 
 

@@ -23,9 +23,11 @@ def backtest(true_sd: float, quarters: int, renewals: int = 150, seed: int = 1) 
     rows = pd.concat(parts, ignore_index=True)
     return rows.assign(
         account_id=np.arange(len(rows)),
+        renewal_id=[f"{number}:{day:%Y-%m-%d}" for number, day in enumerate(rows["renewal_date"])],
         as_of=rows["renewal_date"] - pd.Timedelta(days=45),
         days_to_renewal=45.0,
         renewal_signed=False,
+        notice_given=False,
         matured_at=rows["renewal_date"] + pd.Timedelta(days=61),
     )
 
@@ -62,12 +64,13 @@ def test_outcomes_not_final_on_the_day_are_ignored():
     ).all()
 
 
-def test_renewals_signed_before_the_prediction_are_ignored():
-    unsigned, signed = backtest(0.0, 12), backtest(0.9, 12, seed=5).assign(renewal_signed=True)
-    both = pd.concat([unsigned, signed], ignore_index=True)
+@pytest.mark.parametrize("decision", ["renewal_signed", "notice_given"])
+def test_renewals_decided_before_the_prediction_are_ignored(decision):
+    undecided, decided = backtest(0.0, 12), backtest(0.9, 12, seed=5).assign(**{decision: True})
+    both = pd.concat([undecided, decided], ignore_index=True)
     assert (
         fit_quarter_effect_sd(both, DAY, PRIOR_SCALE).weights
-        == fit_quarter_effect_sd(unsigned, DAY, PRIOR_SCALE).weights
+        == fit_quarter_effect_sd(undecided, DAY, PRIOR_SCALE).weights
     ).all()
 
 

@@ -166,6 +166,36 @@ def test_account_without_a_score_gets_the_rate_of_its_size_band():
     assert build_schedule(inputs, scores(acme=0.9)).query("generation == 0")["probability"].tolist() == [0.9]
 
 
+def probabilities(coming: str, day_scores: pd.DataFrame) -> list[float]:
+    """Probability of each renewal due of acme."""
+    return build_schedule(company(coming), day_scores).query("generation == 0")["probability"].tolist()
+
+
+TWO_RENEWALS = "acme | 2026-02-10 | 60 | 0\nacme | 2026-03-10 | 40 | 0\nacme | 2026-05-10 | 40 | 0"
+
+
+def test_each_renewal_of_an_account_has_its_own_score_and_one_without_that_of_the_first():
+    """The renewal in May has no score; scores are matched by date, not by their order."""
+    march, february = scores("2026-03-10", acme=0.9), scores("2026-02-10", acme=0.3)
+    assert probabilities(TWO_RENEWALS, pd.concat([march, february])) == [0.3, 0.9, 0.9]
+    assert probabilities(TWO_RENEWALS, pd.concat([february, march])) == [0.3, 0.9, 0.3]
+
+
+def test_renewal_date_of_another_account_or_without_a_score_is_no_match():
+    others = pd.concat([scores("2026-02-10", beta=0.1), scores("2026-02-10", acme=np.nan)])
+    assert probabilities(TWO_RENEWALS, pd.concat([others, scores("2026-05-10", acme=0.6)])) == [0.6, 0.6, 0.6]
+
+
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_scores_match_for_any_unit_of_dates(unit):
+    day_scores = pd.concat([scores("2026-03-10", acme=0.9), scores("2026-02-10", acme=0.3)])
+    by_unit = day_scores.astype({"renewal_date": f"datetime64[{unit}]"})
+    assert probabilities(TWO_RENEWALS, by_unit) == [0.3, 0.9, 0.9]
+    assert probabilities(TWO_RENEWALS, day_scores.assign(renewal_date=day_scores["renewal_date"].dt.date)) == [
+        *(0.3, 0.9, 0.9)
+    ]
+
+
 def test_pending_renewal_is_part_of_the_opening_and_of_no_quarter():
     """One of the two past terms that were not followed after 20 days was renewed late: (1 + 1/2) / (2 + 1)."""
     past = """

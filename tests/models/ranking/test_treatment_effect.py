@@ -102,7 +102,17 @@ def observations(*days: str, account: str = "acme", end: str = "2024-12-31") -> 
     as_of = pd.to_datetime(list(days))
     lead = (pd.Timestamp(end) - as_of).days
     return pd.DataFrame(
-        {"account_id": account, "as_of": as_of, "days_to_renewal": lead, "renewal_signed": False, "term": 0, "label": 1}
+        {
+            "account_id": account,
+            "renewal_id": f"{account}:{end}",
+            "is_main": True,
+            "as_of": as_of,
+            "days_to_renewal": lead,
+            "renewal_signed": False,
+            "notice_given": False,
+            "term": 0,
+            "label": 1,
+        }
     )
 
 
@@ -139,10 +149,21 @@ def test_intervention_counts_only_for_its_account():
     assert rows["treated"].tolist() == [UNTREATED]
 
 
-def test_rows_near_the_renewal_or_already_signed_are_excluded():
+def test_rows_near_the_renewal_or_already_decided_are_excluded():
     rows = observations("2024-09-01", "2024-09-22", "2024-09-23")
     assert analysis_sample(rows, actions(), EVERY)["days_to_renewal"].tolist() == [121, 100]
-    assert not len(analysis_sample(rows.assign(renewal_signed=True), actions(), EVERY))
+    for decided in ("renewal_signed", "notice_given"):
+        assert not len(analysis_sample(rows.assign(**{decided: True}), actions(), EVERY))
+
+
+@pytest.mark.parametrize("started", ["2024-05-02", "2024-09-01"])
+def test_account_with_two_renewals_counts_once_with_its_main_one(started):
+    main = observations("2024-05-01")
+    other = observations("2024-05-01", end="2025-02-28").assign(is_main=False, term=1, label=0)
+    for rows in (pd.concat([main, other]), pd.concat([other, main])):
+        sample = analysis_sample(rows.reset_index(drop=True), actions(started), EVERY)
+        assert sample["renewal_id"].tolist() == ["acme:2024-12-31"]
+        assert sample["weight"].tolist() == [1.0]
 
 
 def test_sampled_untreated_rows_carry_the_weight_of_all_rows_of_their_renewal():

@@ -36,22 +36,38 @@ amended   | core    | 2023-09-01 | 2024-01-01 | 10    | 2023-08-25 |
 returned  | core    | 2023-01-01 | 2024-01-01 | 10    | 2023-01-01 | 2023-02-01
 returned  | core    | 2023-06-01 | 2024-01-01 | 10    | 2023-05-20 |
 returned  | core    | 2024-01-01 | 2025-01-01 | 10    | 2023-12-20 |
+double    | core    | 2023-01-01 | 2024-01-01 | 10    | 2023-01-01 |
+double    | core    | 2024-01-01 | 2025-01-01 | 15    | 2023-12-20 |
+double    | addon   | 2023-03-01 | 2024-03-01 | 5     | 2023-02-20 |
+distant   | core    | 2022-10-01 | 2024-10-01 | 10    | 2022-10-01 |
+distant   | addon   | 2023-10-01 | 2024-10-01 | 10    | 2023-09-20 |
+ended     | core    | 2022-06-15 | 2023-06-15 | 10    | 2022-06-15 |
+ended     | addon   | 2023-07-20 | 2024-07-20 | 10    | 2023-07-10 |
+partly    | core    | 2022-06-15 | 2023-06-15 | 10    | 2022-06-15 |
+partly    | addon   | 2022-06-15 | 2026-06-15 | 10    | 2022-06-15 |
+partly    | addon   | 2023-10-01 | 2026-06-15 | 10    | 2023-09-20 |
 """
 SPINE = """
-account   | as_of      | renewal_date
-loyal     | 2023-07-01 | 2024-01-01
-loyal     | 2024-07-01 | 2025-01-01
-lost      | 2023-07-01 | 2024-01-01
-grown     | 2023-07-01 | 2024-01-01
-grown     | 2023-07-06 | 2024-01-01
-curious   | 2023-07-01 | 2024-01-01
-curious   | 2023-10-02 | 2024-01-01
-late      | 2023-07-01 | 2024-01-01
-late      | 2023-09-01 | 2024-01-01
-amended   | 2023-07-01 | 2024-01-01
-returned  | 2023-01-15 | 2024-01-01
-returned  | 2023-07-01 | 2024-01-01
+account   | as_of      | renewal_date | state   | main | runs
+loyal     | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+loyal     | 2024-07-01 | 2025-01-01   | due     | yes  | yes
+lost      | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+grown     | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+grown     | 2023-07-06 | 2024-01-01   | due     | yes  | yes
+curious   | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+curious   | 2023-10-02 | 2024-01-01   | due     | yes  | yes
+late      | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+late      | 2023-09-01 | 2024-01-01   | due     | yes  | yes
+amended   | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+returned  | 2023-01-15 | 2024-01-01   | due     | yes  | yes
+returned  | 2023-07-01 | 2024-01-01   | due     | yes  | yes
+double    | 2023-07-06 | 2024-01-01   | due     | yes  | yes
+double    | 2023-07-06 | 2024-03-01   | due     | no   | yes
+distant   | 2023-07-01 | 2024-10-01   | not_due | yes  | yes
+ended     | 2023-07-01 | 2023-06-15   | overdue | yes  | no
+partly    | 2023-07-01 | 2023-06-15   | overdue | yes  | yes
 """
+"""Main rows, and the second renewal of `double`. Of `ended` nothing runs on the day, of `partly` one contract does."""
 Labels = dict[tuple[str, str], tuple[int | None, date | None]]
 
 
@@ -87,7 +103,17 @@ def contracts() -> ibis.Table:
 
 def spine() -> ibis.Table:
     days = ("as_of", "renewal_date")
-    rows = [{"account_id": row["account"], **{d: date.fromisoformat(row[d]) for d in days}} for row in read_rows(SPINE)]
+    rows = [
+        {
+            "account_id": row["account"],
+            "renewal_id": f"{row['account']}:{row['renewal_date']}",
+            **{name: date.fromisoformat(row[name]) for name in days},
+            "renewal_state": row["state"],
+            "is_main": row["main"] == "yes",
+            "runs": row["runs"] == "yes",
+        }
+        for row in read_rows(SPINE)
+    ]
     return ibis.memtable(pa.Table.from_pylist(rows))
 
 
@@ -99,11 +125,24 @@ def outcomes(at: date) -> Outcomes:
 
 
 @cache
-def labels(name: str, at: date) -> Labels:
+def labels_of_renewals(name: str, at: date) -> Labels:
+    """Label and maturity of every observation, by its renewal and day."""
     rows = load_targets([name])[name].label(spine(), outcomes(at)).to_pyarrow().to_pylist()
-    return {
-        (row["account_id"], row["as_of"].isoformat()): (row["label"], row["matured_at"] and row["matured_at"].date())
+    labelled = {
+        (row["renewal_id"], row["as_of"].isoformat()): (row["label"], row["matured_at"] and row["matured_at"].date())
         for row in rows
+    }
+    assert len(labelled) == len(rows)
+    return labelled
+
+
+def labels(name: str, at: date) -> Labels:
+    """Label and maturity of every main row, by its account and day."""
+    by_renewal = labels_of_renewals(name, at)
+    return {
+        (row["account"], row["as_of"]): by_renewal[f"{row['account']}:{row['renewal_date']}", row["as_of"]]
+        for row in read_rows(SPINE)
+        if row["main"] == "yes"
     }
 
 
@@ -113,7 +152,7 @@ DAY = timedelta(days=1)
 
 def test_one_label_per_observation():
     for name in ALL:
-        assert len(labels(name, LONG_AFTER)) == len(read_rows(SPINE)), name
+        assert len(labels_of_renewals(name, LONG_AFTER)) == len(read_rows(SPINE)), name
 
 
 @pytest.mark.parametrize(
@@ -160,6 +199,33 @@ def test_expansion_labels_within_half_a_year(account, as_of, upsold, cross_sold)
     assert by_target == {"upsell": upsold, "cross_sell": cross_sold, "expansion": max(upsold, cross_sold)}
 
 
+UNLABELLED = (None, None)
+
+
+def test_each_renewal_of_an_account_has_its_own_outcome():
+    renewal = labels_of_renewals("renewal", LONG_AFTER)
+    assert renewal["double:2024-01-01", "2023-07-06"] == (1, GRACE_OVER)
+    assert renewal["double:2024-03-01", "2023-07-06"] == (0, date(2024, 5, 1))
+
+
+def test_renewal_that_is_not_due_or_overdue_has_no_label():
+    """`distant` is lost after the horizon; `ended` and `partly` saw a contract that had ended two weeks before."""
+    assert {labels("renewal", LONG_AFTER)[account, "2023-07-01"] for account in ("distant", "ended", "partly")} == {
+        UNLABELLED
+    }
+
+
+@pytest.mark.parametrize("name", ALL[1:])
+def test_expansion_label_stands_on_the_main_row_of_a_running_account_only(name):
+    """`double` grows its seats; `distant`, of whom nothing is due, and `partly`, overdue, buy; `ended` comes back."""
+    by_renewal = labels_of_renewals(name, LONG_AFTER)
+    assert by_renewal["double:2024-01-01", "2023-07-06"] == (int(name != "cross_sell"), HALF_YEAR_OVER + 5 * DAY)
+    assert by_renewal["double:2024-03-01", "2023-07-06"] == UNLABELLED
+    assert by_renewal["distant:2024-10-01", "2023-07-01"] == (int(name != "upsell"), HALF_YEAR_OVER)
+    assert by_renewal["partly:2023-06-15", "2023-07-01"] == (int(name != "cross_sell"), HALF_YEAR_OVER)
+    assert by_renewal["ended:2023-06-15", "2023-07-01"] == UNLABELLED
+
+
 @pytest.mark.parametrize("name", ALL[1:])
 def test_expansion_label_is_missing_until_its_days_have_passed(name):
     for account in ("loyal", "lost", "curious"):
@@ -180,7 +246,7 @@ def test_final_label_never_changes(name):
     final: dict[tuple[str, str], Any] = {}
     days = {"renewal": (HALF_YEAR_OVER, GRACE_OVER - DAY, GRACE_OVER)}
     for at in (*days.get(name, (HALF_YEAR_OVER - DAY, HALF_YEAR_OVER)), LONG_AFTER):
-        for key, (label, matured_on) in labels(name, at).items():
+        for key, (label, matured_on) in labels_of_renewals(name, at).items():
             assert (label is not None) == (matured_on is not None and matured_on <= at), (key, at)
             if label is not None:
                 assert final.setdefault(key, (label, matured_on)) == (label, matured_on), (key, at)
@@ -188,7 +254,7 @@ def test_final_label_never_changes(name):
 
 def test_labels_are_small_integers_and_timestamps():
     schema = load_targets(["renewal"])["renewal"].label(spine(), outcomes(LONG_AFTER)).schema()
-    assert tuple(schema.names) == ("account_id", "as_of", "label", "matured_at")
+    assert tuple(schema.names) == ("account_id", "renewal_id", "as_of", "label", "matured_at")
     assert str(schema["label"]) == "int8"
     assert str(schema["as_of"]) == "date"
     assert schema["matured_at"].is_timestamp()

@@ -15,7 +15,7 @@ UNTIL = date(2024, 3, 1)
 
 
 def marketplace(accounts: int = 1500, months: int = 14, seed: int = 1) -> pd.DataFrame:
-    """Quarterly terms of a growing number of accounts, observed at month starts; one row per (account_id, as_of)."""
+    """Quarterly terms of a growing number of accounts, observed at month starts; one row per observation."""
     rng = np.random.default_rng(seed)
     first = pd.Timestamp(UNTIL) - pd.DateOffset(months=months)
     days = (np.sqrt(rng.random(accounts)) * (pd.Timestamp(UNTIL) - first).days).astype(int)
@@ -25,12 +25,12 @@ def marketplace(accounts: int = 1500, months: int = 14, seed: int = 1) -> pd.Dat
         while renewed and start < pd.Timestamp(UNTIL):
             end, renewed = start + pd.DateOffset(months=3), int(rng.random() < 0.8)
             rows += [
-                (f"a{number:04d}", as_of, end, start, (end - as_of).days, renewed)
+                (f"a{number:04d}", f"a{number:04d}:{end:%Y-%m-%d}", as_of, end, start, (end - as_of).days, renewed)
                 for as_of in pd.date_range(start, min(end, pd.Timestamp(UNTIL)), freq="MS", inclusive="left")
             ]
             start = end
-    names = ["account_id", "as_of", "renewal_date", "term_start", "days_to_renewal", "renewal"]
-    table = pd.DataFrame(rows, columns=names).assign(renewal_signed=False)
+    names = ["account_id", "renewal_id", "as_of", "renewal_date", "term_start", "days_to_renewal", "renewal"]
+    table = pd.DataFrame(rows, columns=names).assign(renewal_signed=False, notice_given=False)
     return table.assign(renewal_matured_at=table["renewal_date"] + pd.Timedelta(days=61))
 
 
@@ -110,8 +110,9 @@ def test_first_origin_has_enough_terms_before_and_after(market):
     assert (history.count_testable(pd.DatetimeIndex([origin])) >= (60, 10)).all()
 
 
-def test_rows_with_a_signed_renewal_are_not_used_for_testing(market):
-    decided = market.assign(renewal_signed=True)
+@pytest.mark.parametrize("decision", ["renewal_signed", "notice_given"])
+def test_rows_with_a_decided_renewal_are_not_used_for_testing(market, decision):
+    decided = market.assign(**{decision: True})
     with pytest.raises(InsufficientHistoryError, match="there are 0 for testing"):
         rolling_origin_folds(decided, FoldSettings())
 
@@ -129,6 +130,7 @@ def observed_terms(outcomes: list[tuple[str, int]], seen_before: int = 91) -> pd
             "renewal_date": final - pd.Timedelta(days=61),
             "days_to_renewal": 90,
             "renewal_signed": False,
+            "notice_given": False,
             "label": [outcome for _, outcome in outcomes],
             "matured_at": final,
             "term": range(len(outcomes)),

@@ -63,17 +63,65 @@ def test_account_that_cancels_early_is_learned_from_with_the_cohort_and_not_befo
     table = pd.DataFrame(
         {
             "account_id": ["acme", "beta"],
+            "renewal_id": ["acme:2024-12-31", "beta:2024-12-31"],
             "as_of": pd.Timestamp(2024, 2, 1),
             "renewal_date": pd.Timestamp(2024, 12, 31),
             "days_to_renewal": 334,
             "term_start": pd.Timestamp(2023, 12, 31),
             "renewal_signed": False,
+            "notice_given": False,
             "renewal": [0, 1],
             "renewal_matured_at": pd.to_datetime(["2024-05-01", "2025-03-01"]),
         }
     )
     assert not len(observations(table, "renewal", date(2025, 2, 28)))
     assert observations(table, "renewal", date(2025, 3, 1))["label"].tolist() == [0, 1]
+
+
+def two_renewals() -> pd.DataFrame:
+    """Two renewals of acme seen on two days, and the second one's row that holds the account's up-sell."""
+    columns = ["renewal_id", "as_of", "renewal_date", "upsell"]
+    rows = [
+        ("acme:2024-06-01", "2024-02-01", "2024-06-01", None),
+        ("acme:2024-12-31", "2024-02-01", "2024-12-31", 1),
+        ("acme:2024-06-01", "2024-03-01", "2024-06-01", None),
+        ("acme:2024-12-31", "2024-03-01", "2024-12-31", 0),
+    ]
+    return pd.DataFrame(rows, columns=columns).assign(
+        account_id="acme",
+        as_of=lambda table: pd.to_datetime(table["as_of"]),
+        renewal_date=lambda table: pd.to_datetime(table["renewal_date"]),
+        days_to_renewal=lambda table: (table["renewal_date"] - table["as_of"]).dt.days,
+        term_start=pd.Timestamp(2023, 12, 31),
+        renewal_signed=False,
+        notice_given=False,
+        renewal=[0, 1, 0, 1],
+        renewal_matured_at=lambda table: table["renewal_date"] + pd.Timedelta(days=61),
+        upsell_matured_at=pd.Timestamp(2024, 9, 1),
+    )
+
+
+def test_each_renewal_of_an_account_is_one_term_and_expansion_is_learned_once_a_day():
+    day = date(2025, 6, 1)
+    renewal = observations(two_renewals(), "renewal", day)
+    assert renewal[["renewal_id", "label", "term"]].to_numpy().tolist() == [
+        *[["acme:2024-06-01", 0, 0]] * 2,
+        *[["acme:2024-12-31", 1, 1]] * 2,
+    ]
+    assert term_weights(renewal["term"]).tolist() == [0.5] * 4
+    upsell = observations(two_renewals(), "upsell", day)
+    assert upsell[["renewal_id", "label", "term"]].to_numpy().tolist() == [
+        ["acme:2024-12-31", 1, 0],
+        ["acme:2024-12-31", 0, 0],
+    ]
+
+
+def test_rows_that_are_not_due_are_learned_from_for_expansion_only():
+    """They have no renewal date, and no label of a renewal."""
+    table = two_renewals().iloc[[1, 3]].assign(renewal_id="acme:", renewal_date=pd.NaT, renewal=None)
+    table["renewal_matured_at"] = pd.NaT
+    assert observations(table, "renewal", date(2025, 6, 1)).empty
+    assert observations(table, "upsell", date(2025, 6, 1))["label"].tolist() == [1, 0]
 
 
 def test_rows_near_the_focus_lead_weigh_most():

@@ -27,6 +27,8 @@ POINTS = ((PANELS[1:] + PANELS[:-1])[:, None] + np.diff(PANELS)[:, None] * NODES
 MASS = (np.diff(PANELS)[:, None] * WEIGHTS).ravel() / 2 * norm.pdf(POINTS)
 """Standard normal weights of the points, by Gauss-Legendre quadrature in panels; the product uses another sum."""
 
+LEAD = pd.Timedelta(days=90)
+
 rare = st.floats(np.log(1e-12), np.log(0.5)).map(np.exp)
 spreads, confidences = st.floats(0, 3), st.floats(0.5, 0.99)
 
@@ -41,10 +43,12 @@ def backtest(accounts: int, renewals: int, spread: float, seed: int = 0) -> pd.D
     return pd.DataFrame(
         {
             "account_id": account,
+            "renewal_id": [f"{number}:{day:%Y-%m-%d}" for number, day in zip(account, as_of + LEAD, strict=True)],
             "as_of": as_of,
-            "renewal_date": as_of + pd.Timedelta(days=90),
-            "days_to_renewal": 90,
+            "renewal_date": as_of + LEAD,
+            "days_to_renewal": LEAD.days,
             "renewal_signed": False,
+            "notice_given": False,
             "label": (rng.random(len(account)) < expit(log_odds + account_effect)).astype(int),
             "probability": [logistic_normal_mean(median, spread) for median in log_odds],
         }
@@ -150,8 +154,9 @@ def test_accounts_with_one_renewal_give_the_prior_mean():
     assert hidden_effect_sd(once.head(0)) == pytest.approx(PRIOR_MEAN, abs=0.01)
 
 
-def test_signed_renewals_give_the_prior_mean():
-    assert hidden_effect_sd(backtest(500, 3, 1.0).assign(renewal_signed=True)) == pytest.approx(PRIOR_MEAN, abs=0.01)
+@pytest.mark.parametrize("decision", ["renewal_signed", "notice_given"])
+def test_decided_renewals_give_the_prior_mean(decision):
+    assert hidden_effect_sd(backtest(500, 3, 1.0).assign(**{decision: True})) == pytest.approx(PRIOR_MEAN, abs=0.01)
 
 
 def test_few_accounts_hardly_change_the_prior_mean():

@@ -12,7 +12,7 @@ from renewals.models.training import walk_forward
 from renewals.models.training.calibration import SigmoidCalibration
 from renewals.models.training.ensemble import Hyperparameters
 from renewals.models.training.schema import Schema
-from renewals.models.training.splits import observations
+from renewals.models.training.splits import KEY, observations
 from tests.models.drawn import CATALOGUE, training_table
 
 OPTIONS = SimpleNamespace(
@@ -83,8 +83,9 @@ def test_backtest_predicts_each_row_after_the_first_origin_once(observed, origin
     assert (predictions["as_of"] >= predictions["origin"]).all()
 
 
-def test_signed_renewals_are_not_used_for_selection(observed, origin_fits):
-    selection = walk_forward.select_model(observed.assign(renewal_signed=True), origin_fits, UNTIL, OPTIONS)
+@pytest.mark.parametrize("decision", ["renewal_signed", "notice_given"])
+def test_decided_renewals_are_not_used_for_selection(observed, origin_fits, decision):
+    selection = walk_forward.select_model(observed.assign(**{decision: True}), origin_fits, UNTIL, OPTIONS)
     assert (selection.rows, selection.sigmoid) == (0, SigmoidCalibration())
 
 
@@ -112,10 +113,8 @@ def test_models_of_every_age_predict_each_later_row_and_the_newest_equals_the_ba
     assert len(by_age) == sum((observed["as_of"] >= fit.fold.origin).sum() for fit in origin_fits)
     assert (by_age["origin"] <= by_age["as_of"]).all()
     assert by_age["out_of_range_share"].between(0, 1).all()
-    newest = by_age.sort_values("origin", kind="stable").drop_duplicates(["account_id", "as_of"], keep="last")
-    joined = predictions.merge(
-        newest, on=["account_id", "as_of", "origin"], suffixes=("", "_aged"), validate="one_to_one"
-    )
+    newest = by_age.sort_values("origin", kind="stable").drop_duplicates(KEY, keep="last")
+    joined = predictions.merge(newest, on=[*KEY, "origin"], suffixes=("", "_aged"), validate="one_to_one")
     assert len(joined) == len(predictions)
     assert np.array_equal(joined["probability"], joined["probability_aged"])
 

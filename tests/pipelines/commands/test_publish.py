@@ -385,3 +385,37 @@ def test_an_unreachable_server_is_reported_without_its_password(job):
     ) as stopped:
         run_publish(job, "postgresql://me:secret@127.0.0.1:1/db", "renewals")
     assert "secret" not in str(stopped.value)
+
+
+def test_tables_of_an_earlier_release_are_refused(job, tmp_path):
+    """Their key is the account, and a key cannot be changed."""
+    target = tmp_path / "x.duckdb"
+    with duckdb.connect(str(target)) as database:
+        database.execute("CREATE SCHEMA renewals")
+        database.execute("CREATE TABLE renewals.risk_list (as_of date, renewal_model text, account_id text)")
+    with pytest.raises(ConfigError, match=r"renewals\.risk_list has no renewal_id"):
+        run_publish(job, f"duckdb:///{target}", "renewals")
+
+
+def test_the_rows_of_an_account_are_all_in_the_database(tmp_path):
+    """Of an account with two renewals both rows are listed, and both are no longer listed once it is gone."""
+    june = a_list(names=("acme", "beta"))
+    second = june[june["account_id"] == "a0"].assign(renewal_id="a0:2027-01-01", is_main=False, rank=None)
+    target = f"duckdb:///{tmp_path / 'x.duckdb'}"
+    run_publish(published(tmp_path, pd.concat([june, second], ignore_index=True)), target, "renewals")
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as database:
+        assert database.execute("SELECT count(*) FROM renewals.newest_list").fetchone() == (3,)
+    july = a_list(JULY, names=("acme", "beta"))
+    run_publish(published(tmp_path, july[july["account_id"] == "a1"], "july"), target, "renewals")
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as database:
+        gone = database.execute("SELECT renewal_id FROM renewals.no_longer_listed ORDER BY 1").fetchall()
+    assert gone == [("a0:2026-09-01",), ("a0:2027-01-01",)]
+
+
+def test_a_list_without_a_model_has_an_empty_model(tmp_path):
+    listed = a_list().assign(renewal_model=None)
+    run_publish(
+        published(tmp_path, listed, models={"upsell": MODELS["upsell"]}), f"duckdb:///{tmp_path / 'x.duckdb'}", "r"
+    )
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as database:
+        assert database.execute("SELECT DISTINCT renewal_model FROM r.newest_list").fetchall() == [("",)]

@@ -121,10 +121,10 @@ def test_error_for_the_old_file_names_the_line_and_new_name_of_every_old_key() -
         assert old.rpartition(".")[2] in lines[number - 1]
 
 
-ADDED_SINCE = ("families", "targets", "contracts")
+ADDED_SINCE = ("families", "targets", "contracts", "history")
 ADDED_KEYS = (
     *("time_zone", "inclusive_ends", "current_state", "payment_days"),
-    *("sales_expansion_months", "unpreventable_reasons"),
+    *("sales_expansion_months", "unpreventable_reasons", "health"),
 )
 
 

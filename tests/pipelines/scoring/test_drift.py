@@ -51,6 +51,7 @@ def training(count: int = 400, gone: bool = False) -> pd.DataFrame:
     """A year of rows in which `people_28d` is high, or missing if `gone`."""
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"account_id": np.arange(12 * count) % count, "bugs_28d": rng.integers(0, 3, 12 * count)})
+    rows["renewal_state"] = "due"
     people = np.nan if gone else rng.normal(90.0, 5.0, 12 * count)
     months = np.repeat(pd.date_range("2025-01-01", periods=12, freq="MS"), count)
     return rows.assign(as_of=months.date, people_28d=people, probability=rng.uniform(0.3, 0.9, 12 * count))
@@ -132,6 +133,7 @@ def earlier_list(root: Path, day: date, predicted: float) -> None:
     rows = rows.assign(
         account_id=[f"a{i:03d}" for i in range(ACCOUNTS)], as_of=day, csm=None,
         renewal_date=[DUE[i % 2] for i in range(ACCOUNTS)],
+        renewal_id=[f"a{i:03d}:{DUE[i % 2]}" for i in range(ACCOUNTS)],
     )  # fmt: skip
     listed = make_list(rows, renewal=[predicted] * ACCOUNTS)
     from renewals.pipelines.storage.published.list_folder import publish_folder
@@ -160,6 +162,7 @@ def ledger_of(root: Path, renewed: float) -> None:
             "auto_renew": True,
             "notice_days": 0,
             "rolling": False,
+            "is_open": True,
             "cancelled_at": pd.Series(pd.NaT, index=ends.index, dtype="datetime64[us]"),
             "replaced_at": pd.Series(pd.NaT, index=ends.index, dtype="datetime64[us]"),
         }

@@ -84,6 +84,7 @@ def a_month_on(root: Path) -> None:
         rows["account_age"] += 30
         rows.loc[rows["account_name"] == "beta", "renewal_date"] = date(2027, 9, 1)
         rows["account_id"] = rows["account_id"].where(rows["account_name"] != "gamma", "other")
+        rows["renewal_id"] = rows["account_id"] + ":" + rows["renewal_date"].astype(str)
         if name == "scoring":
             rows["people_28d"] = rows["people_28d"].where(rows["account_name"] != "quiet", 0.0)
         rows.to_parquet(act / f"{name}.parquet")
@@ -216,7 +217,7 @@ def test_unreadable_archived_features_give_no_parts(june: Path) -> None:
 def test_archived_features_of_another_company_give_no_parts(june: Path) -> None:
     path = published_lists.features_path(job(june), AS_OF)
     rows = pd.read_parquet(path)
-    rows.assign(account_id="not " + rows["account_id"]).to_parquet(path)
+    rows.assign(renewal_id="not " + rows["renewal_id"]).to_parquet(path)
     assert missing_reason(june) == "other_feature_values"
 
 
@@ -289,7 +290,9 @@ def test_ids_that_became_numbers_are_new_accounts(june: Path) -> None:
     for name in ("spine", "scoring"):
         path = june / "data" / "act" / f"{name}.parquet"
         rows = pd.read_parquet(path).sort_values("account_name", ignore_index=True)
-        rows.assign(account_id=range(len(rows))).to_parquet(path)
+        numbered = rows.assign(account_id=range(len(rows)))
+        numbered["renewal_id"] = numbered["account_id"].astype(str) + ":2026-09-01"
+        numbered.to_parquet(path)
     assert july(june)[0]["accounts_without_change"] == {"new": 8}
 
 
@@ -301,7 +304,7 @@ def test_a_change_is_explained_in_chinese(june: Path) -> None:
 
 
 def test_feature_rows_are_read_across_row_groups(tmp_path: Path) -> None:
-    rows = pd.DataFrame({"account_id": [f"a{i:02d}" for i in range(23)], "x": np.arange(23.0), "y": 1.0})
+    rows = pd.DataFrame({"renewal_id": [f"a{i:02d}" for i in range(23)], "x": np.arange(23.0), "y": 1.0})
     rows.to_parquet(tmp_path / "f.parquet", row_group_size=5)
     figures = features_file.FeatureRows(tmp_path / "f.parquet")
     ids = pd.Series(["a17", "a03", "zz", "a22", "a00", "a04"])

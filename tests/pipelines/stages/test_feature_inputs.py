@@ -94,7 +94,7 @@ def test_a_stage_hands_over_every_table_that_may_be_read(
         inputs.missing_dependencies(name)
     assert inputs.missing_tables() == set()
     assert declared <= asked_by_the_stage
-    assert inputs.given & asked_by_the_stage >= {"spine", "accounts", "people", "term_states", "rates"}
+    assert inputs.given & asked_by_the_stage >= {"observations", "accounts", "people", "term_states", "rates"}
 
 
 def test_these_are_all_stages_that_build_feature_inputs() -> None:

@@ -83,9 +83,9 @@ def test_text_with_a_single_old_name_contains_only_that_name():
 
 
 def test_a_champion_of_an_older_release_is_refused(job):
-    for command in ("score", "forecast"):
-        assert preflight.require_champion in preflight.CHECKS_BY_COMMAND[command]
-    for use in (preflight.require_champion, champion_models.load_champions):
+    assert preflight.require_champion in preflight.CHECKS_BY_COMMAND["forecast"]
+    assert preflight.require_usable_champion in preflight.CHECKS_BY_COMMAND["score"]
+    for use in (preflight.require_champion, preflight.require_usable_champion, champion_models.load_champions):
         with pytest.raises(OldFeaturesError) as error:
             use(job)
         assert str(error.value) == REFUSAL

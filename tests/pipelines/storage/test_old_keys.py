@@ -160,5 +160,8 @@ def test_explain_reads_an_archive_with_an_old_score_summary(june: Path) -> None:
 
 def test_an_old_back_test_is_read_with_present_columns() -> None:
     sink = io.BytesIO()
-    pd.DataFrame({"account_id": ["a"], "decided": [True], "probability": [0.5]}).to_parquet(sink)
-    assert list(read_backtest({artifacts.BACKTEST: sink.getvalue()})) == ["account_id", "renewal_signed", "probability"]
+    ends = pd.to_datetime(["2026-09-01"])
+    pd.DataFrame({"account_id": [7], "renewal_date": ends, "decided": [True], "probability": [0.5]}).to_parquet(sink)
+    read = read_backtest({artifacts.BACKTEST: sink.getvalue()})
+    assert list(read) == ["account_id", "renewal_date", "renewal_signed", "probability", "renewal_id"]
+    assert read["renewal_id"].tolist() == ["7:2026-09-01"]

@@ -324,7 +324,7 @@ def test_advice_for_a_company_in_euro_gives_amounts_in_euro(tables, tmp_path):
     ledger(list_job)
     spine(list_job)
     (row,) = pq.read_table(tmp_path / "act" / "spine.parquet").to_pylist()
-    assert (row["currency"], row["arr"]) == ("EUR", 24_000)
+    assert (row["currency"], row["arr_due"]) == ("EUR", 24_000)
 
 
 def test_advice_is_in_the_validation_report_if_the_run_continues(tables, tmp_path):

@@ -186,8 +186,9 @@ def test_sheet_titles_are_valid_in_excel(names: list[str], expected: list[str]) 
 def test_managers_with_hostile_names_have_a_sheet_each() -> None:
     rows = observations(HOSTILE).assign(csm=list(HOSTILE))
     names = [LONG, LONG + "s", "ANN", "ann", "summary", "LIST", None]
-    more = observations(tuple(f"more {n}" for n in range(len(names)))).assign(csm=names)
-    rows = pd.concat([rows, more.assign(account_id=[f"m{n}" for n in range(len(names))])], ignore_index=True)
+    ids = [f"m{n}" for n in range(len(names))]
+    more = observations([f"more {n}" for n in range(len(names))], ids).assign(csm=names)
+    rows = pd.concat([rows, more], ignore_index=True)
     book = open_workbook(make_list(rows))
     sheets = hidden_rows(book)
     assert len(sheets) == len(HOSTILE) + len(names)

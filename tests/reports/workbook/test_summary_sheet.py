@@ -13,7 +13,7 @@ from renewals.reports.settings import Capacity, ListOptions
 from renewals.reports.words import Messages
 from renewals.reports.workbook.summary_sheet import MAX_MONTHS, RENEWAL_RATES, renewal_rate_rows
 from tests.reports.books import open_workbook
-from tests.reports.small_list import make_list, observations
+from tests.reports.small_list import make_list, not_due, observations, previous
 
 MAY = datetime.date(2026, 5, 1)
 NAMES = {"logo_renewal_rate": "by count", "revenue_renewal_rate": "by revenue", "pure_renewal_rate": "pure"}
@@ -103,6 +103,15 @@ def test_summary_starts_with_the_largest_risk(listed: pd.DataFrame) -> None:
     assert cells(open_workbook(safe)["Summary"])[1][0] == "None of 6 renewals in sight is at high risk."
 
 
+def test_sentences_and_months_leave_out_customers_with_nothing_due() -> None:
+    rows = pd.concat([observations().iloc[:5], not_due(observations().iloc[5:])], ignore_index=True)
+    sheet = open_workbook(make_list(rows, renewal=[0.5, *[0.95] * 5]))["Summary"]
+    assert str(cells(sheet)[1][0]).startswith("1 of 5 renewals in sight are at high risk: 1,000 of 15,000 USD of ARR.")
+    assert table(sheet, "ARR at risk by month of renewal")[1][:3] == [datetime.datetime(2026, 9, 1), 5, 15_000]
+    safe = cells(open_workbook(make_list(rows, renewal=[0.95] * 6))["Summary"])[1][0]
+    assert safe == "None of 5 renewals in sight is at high risk."
+
+
 def test_long_name_is_shortened_in_the_sentence() -> None:
     sentence = cells(open_workbook(make_list(observations(("x" * 40_000, "b"))))["Summary"])[1][0]
     assert len(sentence) < 400
@@ -138,7 +147,7 @@ def test_forecast_has_its_interval(listed: pd.DataFrame) -> None:
 def test_missing_parts_have_a_notice(listed: pd.DataFrame) -> None:
     missing = {Messages("en").text(f"summary.{name}") for name in ("no_rates", "no_forecast", "no_last")}
     assert missing <= {row[0] for row in cells(open_workbook(listed)["Summary"])}
-    last = (MAY, pd.DataFrame({"account_id": ["a0"], "renewal_probability": [0.9]}))
+    last = (MAY, previous(["a0"], [0.9]))
     complete = open_workbook(listed, scorecard=scorecard(), forecast=FORECAST, previous_list=last)
     assert not missing & {row[0] for row in cells(complete["Summary"])}
 
@@ -147,7 +156,7 @@ def test_changes_since_the_last_list_include_the_largest_decreases(listed: pd.Da
     listed["probability_change"] = np.where(listed["account_name"] == "acme", -0.3, 0.02)
     listed.loc[listed["status"] != "scored", "probability_change"] = np.nan
     listed["reason_change"] = np.where(listed["account_name"] == "acme", "=Support fell silent", None)
-    then = pd.DataFrame({"account_id": ["a0", "a1", "gone"], "renewal_probability": [0.4, 0.3, 0.9]})
+    then = previous(["a0", "a1", "gone"], [0.4, 0.3, 0.9])
     sheet = open_workbook(listed, previous_list=(MAY, then))["Summary"]
     counts = {row[0]: row[1] for row in table(sheet, "What changed since the list of May 1, 2026")[1:]}
     assert counts == {

@@ -12,7 +12,7 @@ from renewals.reports.settings import ListOptions
 from renewals.reports.words import Messages
 from renewals.reports.workbook.workbook import build_workbook
 from tests.reports.books import WORKBOOK_DATA, column, open_workbook, plays, read
-from tests.reports.small_list import HOSTILE, MODELS, make_list, observations
+from tests.reports.small_list import HOSTILE, MODELS, make_list, not_due, observations
 
 LIST, NOT_SCORED = {"en": "List", "zh": "名单"}, {"en": "Not scored", "zh": "未评分"}
 
@@ -67,6 +67,23 @@ def test_reason_cell_has_its_theme_and_marks_background_reasons(
 
 @pytest.mark.parametrize(
     ("language", "heading", "expected"),
+    [
+        ("en", "Scored?", ["Ended, not renewed yet", "Gave notice", "Renewal signed", "Nothing due"]),
+        ("zh", "是否评分", ["已到期，尚未续约", "已通知不续约", "续约已签", "暂无到期"]),
+    ],
+)
+def test_customers_with_nothing_to_score_are_listed_with_their_status(
+    language: str, heading: str, expected: list[str]
+) -> None:
+    rows = observations()
+    rows["status"] = ["not_due", "signed", "leaving", "overdue", "scored", "scored"]
+    rows = pd.concat([not_due(rows.iloc[:1]), rows.iloc[1:]], ignore_index=True)
+    book = open_workbook(make_list(rows), ListOptions.model_validate({"language": language}))
+    assert [cell.value for cell in column(book[NOT_SCORED[language]], heading)] == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "heading", "expected"),
     [("en", "Alerts", "Use has dropped\nA sponsor has left"), ("zh", "预警", "使用骤降\n关键支持者离开")],
 )
 def test_alerts_are_shown_as_text_with_and_without_a_score(language: str, heading: str, expected: str) -> None:
@@ -92,9 +109,8 @@ def test_hostile_names_are_verbatim_text_cells() -> None:
 
 
 def test_no_cell_is_a_formula_or_a_link() -> None:
-    rows = observations(HOSTILE)
+    rows = observations(HOSTILE, [name[:50] for name in HOSTILE])
     rows["csm"] = list(HOSTILE)
-    rows["account_id"] = [name[:50] for name in HOSTILE]
     book = open_workbook(make_list(rows))
     cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row if cell.value is not None]
     assert {cell.data_type for cell in cells} == {"s", "n", "d"}
@@ -167,7 +183,7 @@ def test_workbook_refers_to_the_files_with_all_accounts(listed: pd.DataFrame) ->
     "ids", [[1, 2, 3, 4, 5, 6], [2**53 + 1, 2, 3, 4, 5, 6], [2**63 - 1, 10**15, 10**15 - 1, 2**53 - 1, 5, 6]]
 )
 def test_integer_ids_lose_no_digit(ids: list[int]) -> None:
-    cells = column(open_workbook(make_list(observations().assign(account_id=ids)))["List"], "Account id")
+    cells = column(open_workbook(make_list(observations(ids=ids)))["List"], "Account id")
     assert sorted(int(cell.value) for cell in cells) == sorted(ids)
     assert {int(cell.value) for cell in cells if isinstance(cell.value, str)} == {id_ for id_ in ids if id_ >= 10**15}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import pytest
 
 from renewals.models.settings import FoldSettings
 from renewals.pipelines.runtime.checkout import code_revision
-from renewals.pipelines.runtime.errors import DataContractError, InternalError, MissingInputError
+from renewals.pipelines.runtime.errors import DataContractError, InternalError, MissingInputError, NoChampionError
 from renewals.pipelines.runtime.settings import Engine
-from renewals.pipelines.scoring import champion_models
+from renewals.pipelines.scoring import champion_models, predictions
 from renewals.pipelines.scoring.champion_models import Champion, load_champions
-from renewals.pipelines.stages.act import score as scoring
+from renewals.pipelines.scoring.missing_model import missing_model_notice
 from renewals.pipelines.stages.act.publish import publish
 from renewals.pipelines.stages.act.score import score
 from renewals.pipelines.storage import artifacts, features_file
@@ -166,6 +167,62 @@ def test_without_a_renewal_champion_scoring_stops(company: Path, monkeypatch: py
         load_champions(job(company))
 
 
+def never_a_champion(one: Any, target: str) -> Champion:
+    raise NoChampionError(f"no model of {target} is registered")
+
+
+def write_outcomes(root: Path, renewed: int, lost: int, day: str = "2026-05-01") -> None:
+    """Write the final renewals that the ledger knows."""
+    folder = root / "data" / "act" / "ledger"
+    folder.mkdir(exist_ok=True)
+    outcomes = pd.DataFrame({"renewed": [1] * renewed + [0] * lost, "matured_at": pd.Timestamp(day)})
+    outcomes.astype({"renewed": "int8", "matured_at": "datetime64[us]"}).to_parquet(folder / "outcomes.parquet")
+
+
+def test_before_any_champion_the_list_is_in_the_order_of_arr_and_health(company: Path, monkeypatch) -> None:
+    """Health rests on `people_28d` alone: 0 for a0 and a4, 1 for a1 and a5, and so on."""
+    monkeypatch.setattr(champion_models, "load_champion", never_a_champion)
+    write_outcomes(company, 14, 9)
+    rule = {"weight": 1, "indicators": [{"feature": "people_28d", "poor": 0, "good": 3}]}
+    options = {"health": {"good_from": 100, "poor_below": 30, "parts": [rule]}}
+    score(job(company, **options))
+    result = publish(job(company, **options))
+    listed = published(company).reset_index()
+    assert set(listed["status"]) == {"no_model"}
+    assert listed["renewal_model"].isna().all()
+    assert listed["renewal_probability"].isna().all()
+    assert listed["health"].tolist() == [
+        {0: "poor", 3: "good"}.get(int(i[1:]) % 4, "fair") for i in listed["account_id"]
+    ]
+    worth = [1000 * (int(i[1:]) + 1) * (1 - int(i[1:]) % 4 / 3) for i in listed["account_id"]]
+    for _, own in listed.assign(worth=worth).groupby("csm"):
+        assert own["worth"].is_monotonic_decreasing
+        assert own["rank"].tolist() == list(range(1, len(own) + 1))
+    assert result["models"] == {}
+    assert [notice["code"] for notice in result["notices"]] == ["no_model_until"]
+    assert "23 of about 120 final renewals, 9 of 20 losses" in result["notices"][0]["en"]
+
+
+def test_a_lost_registry_stops_the_list_that_had_a_model(company: Path, monkeypatch) -> None:
+    score(job(company))
+    publish(job(company))
+    monkeypatch.setattr(champion_models, "load_champion", never_a_champion)
+    with pytest.raises(MissingInputError, match="2026-06-01 was scored by renewal/3"):
+        load_champions(replace(job(company), as_of=date(2026, 7, 1)))
+
+
+@pytest.mark.parametrize(
+    ("renewed", "lost", "code", "month"),
+    [(0, 0, "no_model", None), (90, 5, "no_model_until", "2029-05"), (100, 20, "no_model_enough", None)],
+)
+def test_the_notice_says_how_many_outcomes_are_missing(
+    company: Path, renewed: int, lost: int, code: str, month: str | None
+) -> None:
+    write_outcomes(company, renewed, lost)
+    notice = missing_model_notice(job(company))
+    assert (notice.code, notice.values.get("month")) == (code, month)
+
+
 def model_of(weights: dict[str, float]) -> Any:
     return lambda one, target: Champion(target, "1", Model(weights))
 
@@ -256,7 +313,7 @@ def test_blocks_and_threads_change_no_byte_of_the_list(company: Path, monkeypatc
 
 def test_only_a_few_blocks_are_in_memory_at_a_time() -> None:
     started: list[int] = []
-    ended = scoring.map_in_order(lambda n: n, ((started.append(n) or n,) for n in range(50)), threads=2)
+    ended = predictions.map_in_order(lambda n: n, ((started.append(n) or n,) for n in range(50)), threads=2)
     assert next(ended) == 0
     assert len(started) == 3
     assert list(ended) == list(range(1, 50))
@@ -267,10 +324,10 @@ def test_the_contributions_file_is_complete_or_absent(tmp_path: Path) -> None:
     block = pd.DataFrame(
         {"account_id": ["acme"], "as_of": [AS_OF], artifacts.PEER_GROUP: ["*"], "x": np.float32([0.5])}
     )
-    with pytest.raises(pa.ArrowInvalid), scoring.contributions_writer(path) as write:
+    with pytest.raises(pa.ArrowInvalid), predictions.contributions_writer(path) as write:
         _ = write(block), write(block.assign(x="text instead of a number"))
     assert list(tmp_path.iterdir()) == []
-    with scoring.contributions_writer(path) as write:
+    with predictions.contributions_writer(path) as write:
         write(block)
         write(block.assign(account_id="beta"))
     assert pd.read_parquet(path)["account_id"].tolist() == ["acme", "beta"]

@@ -33,6 +33,7 @@ def backtest_predictions(quality: float, seed: int = 0, accounts: int = 200) -> 
     return pd.DataFrame(
         {
             "account_id": [f"a{n}" for n in range(accounts)],
+            "renewal_id": [f"a{n}:2025-04-01" for n in range(accounts)],
             "as_of": pd.Timestamp(2025, 1, 1),
             "renewal_date": pd.Timestamp(2025, 4, 1),
             "days_to_renewal": 90,
@@ -47,7 +48,7 @@ def backtest_predictions(quality: float, seed: int = 0, accounts: int = 200) -> 
 
 def compare(champion: pd.DataFrame, challenger: pd.DataFrame) -> dict:
     """Compare the back-tests of two models, without later predictions of the champion."""
-    no_later_rows = challenger.head(0)[["account_id", "as_of", "probability"]]
+    no_later_rows = challenger.head(0)[["account_id", "renewal_id", "as_of", "probability"]]
     return compare_with_champion(pair_predictions(challenger, champion, no_later_rows), "renewal", GATE)
 
 
@@ -91,7 +92,7 @@ def test_the_champion_itself_predicts_only_rows_observed_since_its_training():
 
 
 def test_a_prediction_of_the_champion_replaces_its_backtest():
-    later = backtest_predictions(1.0).head(30)[["account_id", "as_of"]].assign(probability=0.5)
+    later = backtest_predictions(1.0).head(30)[["account_id", "renewal_id", "as_of"]].assign(probability=0.5)
     both = pair_predictions(backtest_predictions(1.0), backtest_predictions(1.0), later).set_index("account_id")
     assert (both.loc[later["account_id"], "probability_champion"] == 0.5).all()
     assert (both["probability_champion"] == 0.5).sum() == 30
