@@ -91,7 +91,8 @@ def _parameter_names(make: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _build_spine(observations: ir.Table) -> ir.Table:
-    return spines.account_rows(observations)
+    """The main row of each account: one row per (account_id, as_of)."""
+    return observations.filter(observations.is_main)
 
 
 def _build_terms(term_states: ir.Table, rates: ir.Table | None, spine: ir.Table, policy: Policy) -> ir.Table:

@@ -197,11 +197,6 @@ def _amounts(members: ir.Table, key: Sequence[str], policy: Policy) -> ir.Table:
     return sums.join(names.agg(products=_["product"].collect().sort().join(", ")), key)
 
 
-def account_rows(observed: ir.Table) -> ir.Table:
-    """The row of each account that is its main one: one row per (account_id, as_of)."""
-    return observed.filter(_.is_main)
-
-
 def add_account_columns(rows: ir.Table, accounts: ir.Table) -> ir.Table:
     """Add the account's name and manager as known then: one row per row of `rows`."""
     then = accounts_as_of(accounts, rows.select(*KEY, "day").distinct()).select(*KEY, "account_name", "csm")

@@ -64,8 +64,8 @@ def expansion_labels(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]
     per observation. An account whose contract ended is labelled 0 too: it did not expand.
     """
     horizon = ibis.interval(days=EXPANSION_DAYS)
-    rows = spine.select(*RENEWAL_KEY, asked=_.is_main & _.runs)
-    accounts = rows.filter(_.asked).mutate(ends=_.as_of.cast("date") + horizon)
+    rows = spine.select(*RENEWAL_KEY, has_label=_.is_main & _.runs)
+    accounts = rows.filter(_.has_label).mutate(ends=_.as_of.cast("date") + horizon)
     events = outcomes.expansions.filter(_.kind.isin(kinds)).select("account_id", "happened_at", "known_at", "voided_at")
     hits = (
         accounts.inner_join(events, "account_id")
@@ -81,8 +81,8 @@ def expansion_labels(spine: ir.Table, outcomes: Outcomes, kinds: tuple[str, ...]
     joined = rows.left_join(hits, RENEWAL_KEY)
     return joined.select(
         *RENEWAL_KEY,
-        label=_.asked.ifelse(_.hit.fill_null(0), ibis.null("int8")),
-        matured_at=_.asked.ifelse((_.as_of.cast("date") + horizon).cast("timestamp"), ibis.null("timestamp")),
+        label=_.has_label.ifelse(_.hit.fill_null(0), ibis.null("int8")),
+        matured_at=_.has_label.ifelse((_.as_of.cast("date") + horizon).cast("timestamp"), ibis.null("timestamp")),
     )
 
 

@@ -48,7 +48,7 @@ class RiskList(NamedTuple):
     rows: pd.DataFrame
     """The risk list."""
     not_scored_reasons: pd.DataFrame
-    """Why an account is not scored: one row per such account, with `account_id` and one column per language."""
+    """Why a row is not scored: one row per such row, with `account_id`, `renewal_id` and one column per language."""
     fault_summary: dict[str, Any]
     """The number of rows that break an invariant, and for each fault its number of rows and one example account."""
 

@@ -175,8 +175,12 @@ def _renewal_probabilities(rows: pd.DataFrame, day_scores: pd.DataFrame, inputs:
     by_account = open_scores.drop_duplicates("account_id").set_index("account_id")["probability"]
     by_renewal = scores.assign(end_date=pd.to_datetime(scores["renewal_date"]).astype(rows["end_date"].dtype))
     by_renewal = by_renewal.drop_duplicates(["account_id", "end_date"])[["account_id", "end_date", "probability"]]
-    own = rows[["account_id", "end_date"]].merge(by_renewal, on=["account_id", "end_date"], how="left")["probability"]
-    scored = own.astype(np.float64).set_axis(rows.index).fillna(rows["account_id"].map(by_account).astype(np.float64))
+    matched = rows[["account_id", "end_date"]].merge(by_renewal, on=["account_id", "end_date"], how="left")[
+        "probability"
+    ]
+    scored = (
+        matched.astype(np.float64).set_axis(rows.index).fillna(rows["account_id"].map(by_account).astype(np.float64))
+    )
     scored = scored.fillna(_band_rates(rows["size_band"], inputs))
     days_overdue = (inputs.day - rows["due_at"]).dt.days.to_numpy()
     probability = np.where(days_overdue > 0, late_renewal_rate(inputs, days_overdue), scored)

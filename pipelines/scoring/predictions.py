@@ -60,9 +60,9 @@ def predict_other_targets(
     """Predict the targets other than renewal for the main row of every account with a running contract and enough
     history; one row per observation, empty in the others."""
     models = {target: champion for target, champion in champions.items() if target != RENEWAL}
-    asked = observations["is_main"] & observations["runs"]
-    asked &= worklist.has_history(observations, options.min_history_days)
-    rows = asked.to_numpy(bool)
+    predicted = observations["is_main"] & observations["runs"]
+    predicted &= worklist.has_history(observations, options.min_history_days)
+    rows = predicted.to_numpy(bool)
 
     def process_block(_rows: slice, values: pd.DataFrame) -> pd.DataFrame:
         return _predict_block(models, values)

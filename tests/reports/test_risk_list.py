@@ -233,7 +233,7 @@ FAULTS = [
     ("observations", "arr", "a lot", "arr", "unreadable", "“ARR” holds “a lot”"),
     ("observations", "account_name", "lone \ud800", "account_name", "unreadable", "“Account” holds “lone ?”"),
     ("observations", "csm", 7, "csm", "unreadable", "“Manager” holds “7”"),
-    ("observations", "status", "perhaps", "status", "unknown_value", "“Scored?” holds “perhaps”"),
+    ("observations", "status", "perhaps", "status", "unknown_value", "“Status” holds “perhaps”"),
     (
         "probabilities",
         "renewal",

@@ -27,7 +27,7 @@ def test_sheets_and_first_columns_of_the_list(listed: pd.DataFrame) -> None:
     assert sheet.auto_filter.ref.startswith("A1:")
     assert [cell.value for cell in column(sheet, "Account")] == listed["account_name"].iloc[:-1].tolist()
     assert [cell.value for cell in column(book["Not scored"], "Account")] == ["fresh"]
-    assert column(book["Not scored"], "Scored?")[0].value == "Too little history to score"
+    assert column(book["Not scored"], "Status")[0].value == "Too little history to score"
 
 
 def test_cells_have_their_type_and_format(listed: pd.DataFrame) -> None:
@@ -68,8 +68,8 @@ def test_reason_cell_has_its_theme_and_marks_background_reasons(
 @pytest.mark.parametrize(
     ("language", "heading", "expected"),
     [
-        ("en", "Scored?", ["Ended, not renewed yet", "Gave notice", "Renewal signed", "Nothing due"]),
-        ("zh", "是否评分", ["已到期，尚未续约", "已通知不续约", "续约已签", "暂无到期"]),
+        ("en", "Status", ["Ended, not renewed yet", "Gave notice", "Renewal signed", "Nothing due"]),
+        ("zh", "状态", ["已到期，尚未续约", "已通知不续约", "续约已签", "暂无到期"]),
     ],
 )
 def test_customers_with_nothing_to_score_are_listed_with_their_status(
